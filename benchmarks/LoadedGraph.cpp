@@ -1,0 +1,80 @@
+//===- LoadedGraph.cpp - A graph compiled into this process
+//-----------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "benchmarks/LoadedGraph.h"
+
+#include "codegen/cpu/ModelObject.h"
+#include "codegen/cpu/Target.h"
+#include "passes/Pipelines.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ExecutionEngine/Orc/LLJIT.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/TargetSelect.h"
+
+using namespace mlir;
+using namespace sputnik;
+using llvm::Error;
+using llvm::Expected;
+
+LoadedGraph::LoadedGraph(std::unique_ptr<llvm::orc::LLJIT> jit,
+                         const abi::Model *loaded)
+    : jit(std::move(jit)), loaded(loaded) {}
+LoadedGraph::LoadedGraph(LoadedGraph &&) = default;
+LoadedGraph::~LoadedGraph() = default;
+
+/// The object file of `module`.
+static Expected<SmallVector<char, 0>>
+makeObject(ModuleOp module, const LoadedGraph::Options &options) {
+  MLIRContext &context = *module.getContext();
+  Expected<r1::TargetAttr> target = cpu::getTarget("native", context);
+  if (!target)
+    return target.takeError();
+  module->setAttr(r1::kTargetAttr, *target);
+
+  std::string message;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error &&
+        message.empty())
+      message = diagnostic.str();
+    return success();
+  });
+  PassManager pm(&context);
+  r1::PipelineOptions pipeline;
+  pipeline.optLevel = options.optLevel;
+  pipeline.scheme = options.scheme;
+  pipeline.prefillRows = options.prefillRows;
+  r1::buildPipeline(pm, pipeline);
+
+  cpu::ModelDescription description;
+  description.weightSource = abi::kRandom;
+  SmallVector<char, 0> object;
+  llvm::raw_svector_ostream os(object);
+  if (failed(pm.run(module)) ||
+      failed(cpu::writeModelCode(module, description, options.optLevel,
+                                 cpu::CodeForm::Object, os)))
+    return llvm::createStringError(message.empty() ? "the passes failed"
+                                                   : message);
+  return object;
+}
+
+Expected<LoadedGraph> LoadedGraph::create(ModuleOp module,
+                                          const Options &options) {
+  Expected<SmallVector<char, 0>> object = makeObject(module, options);
+  if (!object)
+    return object.takeError();
+  llvm::InitializeNativeTarget();
+  Expected<std::unique_ptr<llvm::orc::LLJIT>> jit =
+      llvm::orc::LLJITBuilder().create();
+  if (!jit)
+    return jit.takeError();
+  if (Error error = (*jit)->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(
+          StringRef(object->data(), object->size()), "sputnik_model")))
+    return error;
+  Expected<llvm::orc::ExecutorAddr> address = (*jit)->lookup("sputnik_model");
+  if (!address)
+    return address.takeError();
+  return LoadedGraph(std::move(*jit), address->toPtr<const abi::Model *>());
+}

@@ -1,0 +1,374 @@
+//===- DotPrimitive.cpp - The inner product of a target -------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/cpu/DotPrimitive.h"
+
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::cpu;
+
+static constexpr int64_t kPanel = 16;
+
+FailureOr<DotPrimitive> DotPrimitive::get(r1::EncodingAttr encoding,
+                                          Type element, r1::TargetAttr target) {
+  if (encoding.getPanel() != kPanel)
+    return failure();
+  bool blocks = encoding.getBlock();
+  int64_t step = blocks                                        ? 4
+                 : encoding.getScheme() == r1::Scheme::BF16 ? 2
+                                                            : 1;
+  if (encoding.getStep() != step)
+    return failure();
+  if (element.isF32())
+    return DotPrimitive(Kind::FMA, encoding);
+  if (element.isBF16() && encoding.getScheme() == r1::Scheme::BF16 &&
+      target.getBf16Dot() == r1::DotKind::AVX512BF16)
+    return DotPrimitive(Kind::BF16Dot, encoding);
+  if (element.isInteger(8) && blocks &&
+      target.getInt8Dot() == r1::IntDotKind::AVX512VNNI)
+    return DotPrimitive(Kind::Int8Dot, encoding);
+  return failure();
+}
+
+static bool isNibbles(r1::EncodingAttr encoding) {
+  return encoding.getScheme() == r1::Scheme::Q4 ||
+         encoding.getScheme() == r1::Scheme::Q4Plain;
+}
+
+/// What a nibble stands for, times the scale.
+static int64_t nibbleValue(r1::EncodingAttr encoding, int64_t nibble) {
+  return encoding.getScheme() == r1::Scheme::Q4 ? r1::kQ4Table[nibble]
+                                                : nibble - 8;
+}
+
+int64_t DotPrimitive::getChunk() const {
+  return encoding.getBlock() ? encoding.getBlock() : encoding.getStep();
+}
+
+int64_t DotPrimitive::getLine() const {
+  return isNibbles(encoding) ? 2 * encoding.getStep() : encoding.getStep();
+}
+
+int64_t DotPrimitive::getStep() const {
+  switch (kind) {
+  case Kind::FMA:
+    return 1;
+  case Kind::BF16Dot:
+    return 2;
+  case Kind::Int8Dot:
+    return 4;
+  }
+  llvm_unreachable("every kind has a step");
+}
+
+DotPrimitive::Panel DotPrimitive::panelAt(Emit &e, Value address,
+                                          int64_t columns) const {
+  Panel panel{address, nullptr};
+  if (encoding.getBlock())
+    panel.scales = e.at(address, encoding.getQuantBytes(columns));
+  return panel;
+}
+
+DotPrimitive::Row DotPrimitive::rowAt(Emit &e, Value address,
+                                      int64_t columns) const {
+  Row row{address, nullptr, nullptr};
+  if (kind == Kind::Int8Dot) {
+    int64_t blocks = llvm::divideCeil(columns, r1::kQuantBlock);
+    row.scales = e.at(address, blocks * r1::kQuantBlock);
+    row.corrections = e.at(address, blocks * (r1::kQuantBlock + 4));
+  }
+  return row;
+}
+
+/// Byte `index` of each word, sign-extended.
+static Value signedByte(Emit &e, Value words, int64_t index) {
+  Type type = words.getType();
+  Value high = index == 3 ? words
+                          : Value(arith::ShLIOp::create(
+                                e.b, e.loc, words,
+                                e.splat(type, 24 - 8 * index)));
+  return arith::ShRSIOp::create(e.b, e.loc, high, e.splat(type, 24));
+}
+
+static Value callIntrinsic(Emit &e, StringRef name, Type type,
+                           ValueRange operands) {
+  return LLVM::CallIntrinsicOp::create(e.b, e.loc, type,
+                                       e.b.getStringAttr(name), operands)
+      .getResult(0);
+}
+
+/// 64 bytes as 16 words, and back.
+static Value asWords(Emit &e, Value v) {
+  return LLVM::BitcastOp::create(e.b, e.loc,
+                                 e.vecType(kPanel, e.b.getI32Type()), v);
+}
+static Value asBytes(Emit &e, Value v) {
+  return LLVM::BitcastOp::create(e.b, e.loc,
+                                 e.vecType(4 * kPanel, e.b.getI8Type()), v);
+}
+
+/// Splits a line of nibbles into the nibbles of the first and of the second
+/// four columns, a byte each.
+static std::pair<Value, Value> splitNibbles(Emit &e, Value words) {
+  Type type = words.getType();
+  Value mask = e.splat(type, 0x0f0f0f0f);
+  Value low = arith::AndIOp::create(e.b, e.loc, words, mask);
+  Value high = arith::ShRUIOp::create(e.b, e.loc, words, e.splat(type, 4));
+  return {low, arith::AndIOp::create(e.b, e.loc, high, mask)};
+}
+
+/// A table of 16 bytes, as often as fits 64: what a byte shuffle looks up.
+static Value byteTable(Emit &e, function_ref<int64_t(int64_t)> value) {
+  SmallVector<int8_t> bytes;
+  for (int64_t i = 0; i < 4 * kPanel; ++i)
+    bytes.push_back(static_cast<int8_t>(value(i % 16)));
+  auto type = e.vecType(4 * kPanel, e.b.getI8Type());
+  return arith::ConstantOp::create(
+      e.b, e.loc, DenseElementsAttr::get(type, ArrayRef(bytes)));
+}
+
+/// Operands of FMA from words of four signed bytes: four columns as f32.
+DotPrimitive::Operand DotPrimitive::unpackBytes(Emit &e, Value words) const {
+  Operand columns;
+  for (int64_t i = 0; i < 4; ++i)
+    columns.push_back(arith::SIToFPOp::create(e.b, e.loc, e.f32Vec(kPanel),
+                                              signedByte(e, words, i)));
+  return columns;
+}
+
+DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
+                                                Value chunk,
+                                                int64_t line) const {
+  int64_t lines = getChunk() / getLine();
+  Value address = e.at(panel.quants, e.mul(e.add(e.mul(chunk, lines), line), 64));
+  Type words = e.vecType(kPanel, e.b.getI32Type());
+  if (encoding.getScheme() == r1::Scheme::F32)
+    return {e.load(e.f32Vec(kPanel), address, 64)};
+  if (kind == Kind::BF16Dot)
+    return {e.load(e.vecType(2 * kPanel, e.b.getBF16Type()), address, 64)};
+  Value loaded = e.load(words, address, 64);
+  if (encoding.getScheme() == r1::Scheme::BF16) {
+    // A pair is one word: the even column below, the odd one above.
+    Value even =
+        arith::ShLIOp::create(e.b, e.loc, loaded, e.splat(words, 16));
+    Value odd = arith::AndIOp::create(e.b, e.loc, loaded,
+                                      e.splat(words, int32_t(0xffff0000)));
+    auto asF32 = [&](Value v) -> Value {
+      return arith::BitcastOp::create(e.b, e.loc, e.f32Vec(kPanel), v);
+    };
+    return {asF32(even), asF32(odd)};
+  }
+  bool integer = kind == Kind::Int8Dot;
+  // vpdpbusd takes unsigned weights: they are moved up by 128, which the
+  // activations' corrections take back.
+  if (!isNibbles(encoding))
+    return integer ? Operand{arith::XOrIOp::create(
+                         e.b, e.loc, loaded, e.splat(words, int32_t(0x80808080)))}
+                   : unpackBytes(e, loaded);
+  auto [low, high] = splitNibbles(e, loaded);
+  Operand result;
+  if (integer) {
+    Value table = byteTable(
+        e, [&](int64_t i) { return nibbleValue(encoding, i) + 128; });
+    for (Value nibbles : {low, high})
+      result.push_back(asWords(
+          e, callIntrinsic(e, "llvm.x86.avx512.pshuf.b.512", table.getType(),
+                           {table, asBytes(e, nibbles)})));
+    return result;
+  }
+  // Without a byte shuffle of this width: four columns are four lookups in a
+  // table of 16 floats, which one register or two hold.
+  SmallVector<float> floats;
+  for (int64_t i = 0; i < 16; ++i)
+    floats.push_back(static_cast<float>(nibbleValue(encoding, i)));
+  for (Value nibbles : {low, high})
+    for (int64_t i = 0; i < 4; ++i) {
+      Value index = arith::AndIOp::create(
+          e.b, e.loc,
+          arith::ShRUIOp::create(e.b, e.loc, nibbles, e.splat(words, 8 * i)),
+          e.splat(words, 15));
+      Value value;
+      if (encoding.getScheme() == r1::Scheme::Q4Plain) {
+        value = arith::SIToFPOp::create(
+            e.b, e.loc, e.f32Vec(kPanel),
+            arith::SubIOp::create(e.b, e.loc, index, e.splat(words, 8)));
+      } else {
+        // Selects by the bits of the index: a tree of 15 blends of constants.
+        SmallVector<Value> level;
+        for (float f : floats)
+          level.push_back(e.splat(e.f32Vec(kPanel), f));
+        for (int64_t bit = 0; bit < 4; ++bit) {
+          Value set = arith::CmpIOp::create(
+              e.b, e.loc, arith::CmpIPredicate::ne,
+              arith::AndIOp::create(e.b, e.loc, index,
+                                    e.splat(words, 1 << bit)),
+              e.splat(words, 0));
+          SmallVector<Value> next;
+          for (size_t j = 0; j < level.size(); j += 2)
+            next.push_back(arith::SelectOp::create(e.b, e.loc, set,
+                                                   level[j + 1], level[j]));
+          level = next;
+        }
+        value = level[0];
+      }
+      result.push_back(value);
+    }
+  return result;
+}
+
+DotPrimitive::Operand DotPrimitive::loadActivations(Emit &e, const Row &row,
+                                                    Value chunk, int64_t line,
+                                                    int64_t columns) const {
+  Value first = e.add(e.mul(chunk, getChunk()), line * getLine());
+  Operand result;
+  for (int64_t column = 0; column < getLine(); column += getStep()) {
+    int64_t exist = columns - column;
+    switch (kind) {
+    case Kind::FMA: {
+      Value x = exist > 0 ? e.load(e.f32Type(),
+                                   e.at(row.values, e.mul(e.add(first, column), 4)), 4)
+                          : e.f32(0.0f);
+      result.push_back(e.broadcast(x, kPanel));
+      break;
+    }
+    case Kind::BF16Dot: {
+      Value pair =
+          e.load(e.b.getI32Type(), e.at(row.values, e.mul(first, 2)), 4);
+      if (exist < 2)
+        pair = arith::AndIOp::create(e.b, e.loc, pair, e.i32(0xffff));
+      result.push_back(LLVM::BitcastOp::create(
+          e.b, e.loc, e.vecType(2 * kPanel, e.b.getBF16Type()),
+          e.broadcast(pair, kPanel)));
+      break;
+    }
+    case Kind::Int8Dot: // Rows are filled up to whole blocks with zeros.
+      result.push_back(e.broadcast(
+          e.load(e.b.getI32Type(), e.at(row.values, e.add(first, column)), 4),
+          kPanel));
+      break;
+    }
+  }
+  return result;
+}
+
+Value DotPrimitive::begin(Emit &e, const Row &row, Value chunk,
+                          Value sum) const {
+  if (kind == Kind::Int8Dot)
+    return e.broadcast(
+        e.load(e.b.getI32Type(), e.at(row.corrections, e.mul(chunk, 4)), 4),
+        kPanel);
+  return encoding.getBlock() ? e.splat(e.f32Vec(kPanel), 0.0) : sum;
+}
+
+Value DotPrimitive::dot(Emit &e, const Operand &weights,
+                        const Operand &activations, Value partial) const {
+  for (auto [w, x] : llvm::zip_equal(weights, activations))
+    partial = peak(e, w, x, partial);
+  return partial;
+}
+
+Value DotPrimitive::loadScales(Emit &e, const Panel &panel, Value chunk) const {
+  if (!encoding.getBlock())
+    return nullptr;
+  Type stored = encoding.getScaleBytes() == 2 ? Type(e.b.getBF16Type())
+                                              : e.f32Type();
+  int64_t bytes = kPanel * encoding.getScaleBytes();
+  return e.loadAsF32(stored, e.at(panel.scales, e.mul(chunk, bytes)), kPanel);
+}
+
+Value DotPrimitive::loadScale(Emit &e, const Row &row, Value chunk) const {
+  if (kind != Kind::Int8Dot)
+    return nullptr;
+  return e.broadcast(
+      e.load(e.f32Type(), e.at(row.scales, e.mul(chunk, 4)), 4), kPanel);
+}
+
+Value DotPrimitive::finish(Emit &e, Value partial, Value scales, Value scale,
+                           Value sum) const {
+  if (!encoding.getBlock())
+    return partial;
+  if (kind == Kind::Int8Dot) {
+    partial =
+        arith::SIToFPOp::create(e.b, e.loc, e.f32Vec(kPanel), partial);
+    partial = e.mulf(partial, scales);
+    return e.fma(partial, scale, sum);
+  }
+  return e.fma(partial, scales, sum);
+}
+
+int64_t DotPrimitive::getPeakColumns() const { return getStep(); }
+
+std::pair<Value, Value> DotPrimitive::peakOperands(Emit &e,
+                                                   Value memory) const {
+  Type type = kind == Kind::FMA       ? Type(e.f32Vec(kPanel))
+              : kind == Kind::BF16Dot ? Type(e.vecType(2 * kPanel, e.b.getBF16Type()))
+                                      : Type(e.vecType(kPanel, e.b.getI32Type()));
+  return {e.load(type, memory, 64), e.load(type, memory, 64)};
+}
+
+Value DotPrimitive::peakZero(Emit &e) const {
+  return kind == Kind::Int8Dot ? e.splat(e.vecType(kPanel, e.b.getI32Type()), 0)
+                               : e.splat(e.f32Vec(kPanel), 0.0);
+}
+
+Value DotPrimitive::peak(Emit &e, Value w, Value x, Value sum) const {
+  switch (kind) {
+  case Kind::FMA:
+    return e.fma(w, x, sum);
+  case Kind::BF16Dot:
+    return callIntrinsic(e, "llvm.x86.avx512bf16.dpbf16ps.512", sum.getType(),
+                         {sum, w, x});
+  case Kind::Int8Dot:
+    return callIntrinsic(e, "llvm.x86.avx512.vpdpbusd.512", sum.getType(),
+                         {sum, asBytes(e, w), asBytes(e, x)});
+  }
+  llvm_unreachable("every kind multiplies");
+}
+
+Value sputnik::cpu::loadWeight(Emit &e, r1::EncodingAttr encoding,
+                               int64_t columns, Value base, Value row,
+                               Value column) {
+  int64_t panel = encoding.getPanel(), step = encoding.getStep();
+  Value start =
+      e.at(base, e.mul(e.div(row, panel), encoding.getPanelBytes(columns)));
+  Value lane = e.rem(row, panel);
+  // Values of `wide` columns of each row lie together.
+  auto index = [&](int64_t wide) {
+    return e.add(e.add(e.mul(e.div(column, wide), panel * step),
+                       e.mul(lane, step)),
+                 e.rem(column, step));
+  };
+  if (!encoding.getBlock()) {
+    Type stored = encoding.getScheme() == r1::Scheme::BF16
+                      ? Type(e.b.getBF16Type())
+                      : e.f32Type();
+    return e.loadAsF32(stored,
+                       e.at(start, e.mul(index(step), e.bytesOf(stored))));
+  }
+  Value scaleAt = e.add(e.mul(e.div(column, encoding.getBlock()), panel), lane);
+  Type scaleType = encoding.getScaleBytes() == 2 ? Type(e.b.getBF16Type())
+                                                 : e.f32Type();
+  Value scale = e.loadAsF32(
+      scaleType, e.at(start, e.add(e.mul(scaleAt, encoding.getScaleBytes()),
+                                   encoding.getQuantBytes(columns))));
+  Type byteType = e.b.getI8Type();
+  if (!isNibbles(encoding)) {
+    Value byte = e.load(byteType, e.at(start, index(step)), 1);
+    return e.mulf(arith::SIToFPOp::create(e.b, e.loc, e.f32Type(), byte),
+                  scale);
+  }
+  Value byte = arith::ExtUIOp::create(
+      e.b, e.loc, e.i64Type(), e.load(byteType, e.at(start, index(2 * step)), 1));
+  Value shift = e.mul(e.div(e.rem(column, 2 * step), step), 4);
+  Value nibble = arith::AndIOp::create(
+      e.b, e.loc, arith::ShRUIOp::create(e.b, e.loc, byte, shift), e.i64(15));
+  Value value = e.f32(static_cast<float>(nibbleValue(encoding, 0)));
+  for (int64_t i = 1; i < 16; ++i)
+    value = arith::SelectOp::create(
+        e.b, e.loc, e.equal(nibble, e.i64(i)),
+        e.f32(static_cast<float>(nibbleValue(encoding, i))), value);
+  return e.mulf(value, scale);
+}

@@ -1,0 +1,447 @@
+//===- LinearKernel.cpp - Products with packed weights --------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// One emitter serves GEMV (decode), a few rows (verify) and GEMM (prefill): a
+// tile of P panels of 16 weight rows times T activation rows is kept in
+// registers over the whole inner dimension. A panel's sums are formed in the
+// same order whatever T is, so that decode and verify agree to the bit.
+//
+//===----------------------------------------------------------------------===//
+
+#include "codegen/cpu/DotPrimitive.h"
+#include "codegen/cpu/Phase.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::cpu;
+
+namespace {
+
+constexpr int64_t kPanel = 16;
+
+/// Panels and activation rows held in registers.
+struct Tile {
+  int64_t panels, rows;
+};
+
+/// The tile for a phase, from the target's registers. A sum of 16 rows takes
+/// 512 / vector_bits registers.
+Tile chooseTile(r1::TargetAttr target, r1::PhaseKind phase, bool blocks) {
+  int64_t perSum = std::max<int64_t>(1, 512 / target.getVectorBits());
+  int64_t sums = target.getVectorRegisters() / perSum;
+  // Blocks have partial sums beside the sums.
+  if (blocks && phase != r1::PhaseKind::Decode)
+    return sums >= 32 ? Tile{2, phase == r1::PhaseKind::Prefill ? 6 : 4}
+                      : Tile{1, std::max<int64_t>(2, sums / 4)};
+  if (phase == r1::PhaseKind::Decode)
+    return {std::max<int64_t>(1, sums / 4), 1};
+  if (sums >= 32)
+    return phase == r1::PhaseKind::Prefill ? Tile{4, 6} : Tile{4, 4};
+  return {1, std::max<int64_t>(2, sums / 2)};
+}
+
+class LinearKernel {
+public:
+  LinearKernel(Phase &p, r1::RegionOp region, r1::LinearOp linear,
+               DotPrimitive dot)
+      : p(p), region(region), linear(linear), dot(dot) {
+    RankedTensorType weight =
+        r1::lookupWeightType(linear, linear.getWeightAttr());
+    columns = weight.getDimSize(1);
+    panels = llvm::divideCeil(weight.getDimSize(0), kPanel);
+    r1::EncodingAttr encoding = r1::getEncoding(weight);
+    panelBytes = encoding.getPanelBytes(columns);
+    features = cast<RankedTensorType>(linear.getType()).getDimSize(1);
+    for (Operation &op : region.getBody().front().without_terminator()) {
+      if (&op == linear)
+        continue;
+      (op.isBeforeInBlock(linear) ? prologue : epilogue).push_back(&op);
+      if (auto split = dyn_cast<r1::SplitOp>(op); split && split.getBlock())
+        panelsPerUnit = split.getNumResults();
+      if (auto graph = dyn_cast<r1::GraphOpInterface>(op))
+        if (op.getBlock() == linear->getBlock() && !op.isBeforeInBlock(linear))
+          headSize = std::max(headSize, graph.getHeadSize());
+      if (auto append = dyn_cast<r1::KVAppendOp>(op))
+        headSize = append.getCache().getType().getDim();
+    }
+    if (headSize)
+      panelsPerUnit = headSize / kPanel;
+    tile = chooseTile(p.target, p.attr.getKind(), encoding.getBlock());
+  }
+
+  void emit();
+
+private:
+  Rows emitPrologue();
+  using Sums = SmallVector<SmallVector<Value>>; // [panel][row]
+  Sums emitTile(Value panel, int64_t panelCount, Value firstRow,
+                int64_t rowCount);
+  Value biasAt(Value panel);
+  void emitRegisterPanels(Value begin, Value end);
+  void emitRegisterEpilogue(Value panel, Value row, ArrayRef<Value> sums);
+  void emitHeads(Value begin, Value end);
+  void emitHeadEpilogue(Value unit, Value row, Value scratch);
+  void forTiles(Value rowCount, function_ref<void(Value)> body) {
+    p.loop(p.i64(0), rowCount, tile.rows, body);
+  }
+  Operation *yield() { return region.getBody().front().getTerminator(); }
+
+  Phase &p;
+  r1::RegionOp region;
+  r1::LinearOp linear;
+  DotPrimitive dot;
+  int64_t columns, panels, panelBytes, features;
+  int64_t panelsPerUnit = 1, headSize = 0;
+  SmallVector<Operation *> prologue, epilogue;
+  Tile tile;
+  Rows input;
+  Value weight, bias;
+};
+
+} // namespace
+
+/// Runs the ops before the product once per row into this thread's scratch.
+Rows LinearKernel::emitPrologue() {
+  if (prologue.empty())
+    return p.rows(linear.getInput());
+  Value count =
+      countsOutputs(linear.getInput()) ? p.outputCount : p.rowCount;
+  // Ops of one type work in place; a cast needs rows of its own.
+  std::optional<Rows> rows;
+  for (Operation *op : prologue) {
+    auto type = cast<RankedTensorType>(op->getResult(0).getType());
+    if (!rows || rows->element != type.getElementType()) {
+      int64_t stride = llvm::alignTo(r1::getRowBytes(type), 64);
+      rows = Rows{p.allocateScratch(stride * p.attr.getMaxRows()),
+                  p.i64(stride), type.getElementType(), count, columns};
+    }
+    p.setRows(op->getResult(0), *rows);
+  }
+  p.loop(p.i64(0), count, 1, [&](Value row) {
+    for (Operation *op : prologue)
+      emitRowOp(p, op, row, {nullptr, nullptr, columns, nullptr, nullptr});
+  });
+  return *rows;
+}
+
+LinearKernel::Sums LinearKernel::emitTile(Value panel, int64_t panelCount,
+                                          Value firstRow, int64_t rowCount) {
+  Value base = p.at(weight, p.mul(panel, panelBytes));
+  SmallVector<DotPrimitive::Row> rows;
+  for (int64_t t = 0; t < rowCount; ++t) {
+    // Rows beyond the last compute the last one again and are not stored.
+    Value row = rowCount == 1
+                    ? firstRow
+                    : p.min(p.add(firstRow, t), p.sub(input.count, p.i64(1)));
+    rows.push_back(dot.rowAt(p, p.rowPtr(input, row), columns));
+  }
+  SmallVector<DotPrimitive::Panel> panelsOfTile;
+  for (int64_t i = 0; i < panelCount; ++i)
+    panelsOfTile.push_back(dot.panelAt(p, p.at(base, i * panelBytes), columns));
+
+  // One chunk, of which `width` columns exist.
+  auto multiply = [&](Value chunk, int64_t width, ValueRange sums) {
+    SmallVector<Value> partial;
+    for (int64_t i = 0; i < panelCount; ++i)
+      for (int64_t t = 0; t < rowCount; ++t)
+        partial.push_back(
+            dot.begin(p, rows[t], chunk, sums[i * rowCount + t]));
+    for (int64_t line = 0; line * dot.getLine() < width; ++line) {
+      int64_t exist = std::min(width - line * dot.getLine(), dot.getLine());
+      SmallVector<DotPrimitive::Operand> x;
+      for (const DotPrimitive::Row &row : rows)
+        x.push_back(dot.loadActivations(p, row, chunk, line, exist));
+      for (int64_t i = 0; i < panelCount; ++i) {
+        DotPrimitive::Operand w =
+            dot.loadWeights(p, panelsOfTile[i], chunk, line);
+        for (int64_t t = 0; t < rowCount; ++t) {
+          Value &sum = partial[i * rowCount + t];
+          sum = dot.dot(p, w, x[t], sum);
+        }
+      }
+    }
+    SmallVector<Value> next;
+    for (int64_t i = 0; i < panelCount; ++i) {
+      Value scales = dot.loadScales(p, panelsOfTile[i], chunk);
+      for (int64_t t = 0; t < rowCount; ++t)
+        next.push_back(dot.finish(p, partial[i * rowCount + t], scales,
+                                  dot.loadScale(p, rows[t], chunk),
+                                  sums[i * rowCount + t]));
+    }
+    return next;
+  };
+  SmallVector<Value> sums(panelCount * rowCount,
+                          p.splat(p.f32Vec(kPanel), 0.0));
+  int64_t chunks = columns / dot.getChunk();
+  if (chunks)
+    sums = p.loop(p.i64(0), p.i64(chunks), 1, sums,
+                  [&](Value chunk, ValueRange carried) {
+                    return multiply(chunk, dot.getChunk(), carried);
+                  });
+  if (int64_t rest = columns % dot.getChunk())
+    sums = multiply(p.i64(chunks), rest, sums);
+  Sums result(panelCount);
+  for (int64_t i = 0; i < panelCount; ++i)
+    result[i].assign(sums.begin() + i * rowCount,
+                     sums.begin() + (i + 1) * rowCount);
+  return result;
+}
+
+Value LinearKernel::biasAt(Value panel) {
+  return p.load(p.f32Vec(kPanel), p.at(bias, p.mul(panel, kPanel * 4)), 4);
+}
+
+/// Stores 16 features; the last panel of a row that is not padded is cut.
+static void storePanel(Phase &p, const Rows &rows, Value row, Value panel,
+                       Value value) {
+  Value feature = p.mul(panel, kPanel);
+  Value ptr = p.at(p.rowPtr(rows, row),
+                   p.mul(feature, p.bytesOf(rows.element)));
+  if (!rows.exact || rows.features % kPanel == 0) {
+    p.storeFromF32(value, rows.element, ptr);
+    return;
+  }
+  SmallVector<int32_t> lanes(kPanel);
+  std::iota(lanes.begin(), lanes.end(), 0);
+  Type words = p.vecType(kPanel, p.b.getI32Type());
+  Value index = arith::ConstantOp::create(
+      p.b, p.loc,
+      DenseElementsAttr::get(cast<VectorType>(words), ArrayRef(lanes)));
+  Value left = arith::TruncIOp::create(
+      p.b, p.loc, p.b.getI32Type(), p.sub(p.i64(rows.features), feature));
+  Value mask = arith::CmpIOp::create(p.b, p.loc, arith::CmpIPredicate::slt,
+                                     index, p.broadcast(left, kPanel));
+  LLVM::MaskedStoreOp::create(p.b, p.loc, value, ptr, mask, 4);
+}
+
+/// Ops after the product, feature by feature, on the 16 sums of each panel.
+void LinearKernel::emitRegisterEpilogue(Value panel, Value row,
+                                        ArrayRef<Value> sums) {
+  struct Panels {
+    SmallVector<Value> values;
+    Value first;
+  };
+  DenseMap<Value, Panels> known;
+  Panels product{SmallVector<Value>(sums), panel};
+  if (bias)
+    for (auto [i, value] : llvm::enumerate(product.values))
+      value = p.addf(value, biasAt(p.add(panel, i)));
+  known[linear.getResult()] = product;
+
+  auto operand = [&](Value value, const Panels &like) {
+    if (auto it = known.find(value); it != known.end())
+      return it->second;
+    const Rows &rows = p.rows(value);
+    Panels loaded{{}, like.first};
+    for (size_t i = 0; i < like.values.size(); ++i)
+      loaded.values.push_back(p.loadAsF32(
+          rows.element,
+          p.at(p.rowPtr(rows, row),
+               p.mul(p.add(like.first, i), kPanel * p.bytesOf(rows.element))),
+          kPanel));
+    return loaded;
+  };
+  for (Operation *op : epilogue) {
+    if (auto split = dyn_cast<r1::SplitOp>(op)) {
+      Panels from = known.lookup(split.getInput());
+      int64_t ways = split.getNumResults();
+      for (auto [n, result] : llvm::enumerate(split.getResults())) {
+        Panels part{{}, p.div(from.first, ways)};
+        for (size_t i = n; i < from.values.size(); i += ways)
+          part.values.push_back(from.values[i]);
+        known[result] = part;
+      }
+      continue;
+    }
+    if (isa<r1::CastOp>(op)) { // The store rounds.
+      known[op->getResult(0)] = known.lookup(op->getOperand(0));
+      continue;
+    }
+    bool firstKnown = known.count(op->getOperand(0));
+    Panels like = known.lookup(op->getOperand(firstKnown ? 0 : 1));
+    Panels a = operand(op->getOperand(0), like);
+    Panels c = operand(op->getOperand(1), like);
+    Panels result{{}, like.first};
+    for (auto [x, y] : llvm::zip_equal(a.values, c.values))
+      result.values.push_back(isa<r1::SwiGLUOp>(op) ? emitSwiGLU(p, x, y)
+                                                    : p.addf(x, y));
+    known[op->getResult(0)] = result;
+  }
+  for (Value value : yield()->getOperands()) {
+    Panels result = known.lookup(value);
+    for (auto [i, vector] : llvm::enumerate(result.values))
+      storePanel(p, p.rows(value), row, p.add(result.first, i), vector);
+  }
+}
+
+void LinearKernel::emitRegisterPanels(Value begin, Value end) {
+  int64_t wide = llvm::alignTo(tile.panels, panelsPerUnit);
+  auto tiles = [&](Value first, Value last, int64_t count) {
+    p.loop(first, last, count, [&](Value panel) {
+      forTiles(input.count, [&](Value row) {
+        Sums sums = emitTile(panel, count, row, tile.rows);
+        for (int64_t t = 0; t < tile.rows; ++t) {
+          Value current = p.add(row, t);
+          SmallVector<Value> column;
+          for (auto &panelSums : sums)
+            column.push_back(panelSums[t]);
+          if (t == 0)
+            emitRegisterEpilogue(panel, current, column);
+          else
+            p.ifThen(p.less(current, input.count), [&] {
+              emitRegisterEpilogue(panel, current, column);
+            });
+        }
+      });
+    });
+  };
+  Value middle =
+      p.add(begin, p.mul(p.div(p.sub(end, begin), wide), wide));
+  tiles(begin, middle, wide);
+  if (wide != panelsPerUnit)
+    tiles(middle, end, panelsPerUnit);
+}
+
+/// Ops after the product that work on whole heads: one head of one row lies in
+/// `scratch`. Which of the split's results it belongs to depends on the unit.
+void LinearKernel::emitHeadEpilogue(Value unit, Value row, Value scratch) {
+  auto store = [&](Value value, Value head) {
+    if (!llvm::is_contained(yield()->getOperands(), value))
+      return;
+    Value out = p.at(p.rowPtr(p.rows(value), row), p.mul(head, headSize * 4));
+    p.vectorLoop(headSize, kPanel, [&](Value i, int64_t width) {
+      Value at = p.mul(i, 4);
+      p.storeFromF32(p.loadAsF32(p.f32Type(), p.at(scratch, at), width),
+                     p.f32Type(), p.at(out, at));
+    });
+  };
+  auto chain = [&](Value value, Value head) {
+    store(value, head);
+    DenseSet<Value> here = {value};
+    for (Operation *op : epilogue) {
+      Value used;
+      for (Value operand : op->getOperands())
+        if (here.contains(operand))
+          used = operand;
+      if (!used || isa<r1::SplitOp>(op))
+        continue;
+      emitRowOp(p, op, row, {scratch, scratch, headSize, head, used});
+      for (Value result : op->getResults()) {
+        here.erase(used);
+        here.insert(result);
+        store(result, head);
+      }
+    }
+  };
+  auto split = llvm::find_if(epilogue, [&](Operation *op) {
+    return isa<r1::SplitOp>(op) && op->getOperand(0) == linear.getResult();
+  });
+  if (split == epilogue.end()) {
+    chain(linear.getResult(), unit);
+    return;
+  }
+  int64_t first = 0;
+  for (Value result : (*split)->getResults()) {
+    int64_t heads =
+        cast<RankedTensorType>(result.getType()).getDimSize(1) / headSize;
+    Value inside = p.both(p.less(p.i64(first - 1), unit),
+                          p.less(unit, p.i64(first + heads)));
+    Value head = p.sub(unit, p.i64(first));
+    p.ifThen(inside, [&] { chain(result, head); });
+    first += heads;
+  }
+}
+
+void LinearKernel::emitHeads(Value begin, Value end) {
+  int64_t headBytes = llvm::alignTo(headSize * 4, 64);
+  Value scratch = p.allocateScratch(headBytes * tile.rows);
+  int64_t chunks = llvm::divideCeil(panelsPerUnit, tile.panels);
+  p.loop(begin, end, 1, [&](Value unit) {
+    forTiles(input.count, [&](Value row) {
+      int64_t done = 0;
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+        int64_t count = (panelsPerUnit - done + chunks - chunk - 1) /
+                        (chunks - chunk);
+        Value panel = p.add(p.mul(unit, panelsPerUnit), done);
+        Sums sums = emitTile(panel, count, row, tile.rows);
+        for (int64_t i = 0; i < count; ++i)
+          for (int64_t t = 0; t < tile.rows; ++t) {
+            Value sum = sums[i][t];
+            if (bias)
+              sum = p.addf(sum, biasAt(p.add(panel, i)));
+            p.store(sum, p.at(scratch, t * headBytes + (done + i) * 64), 4);
+          }
+        done += count;
+      }
+      Value count = p.min(p.i64(tile.rows), p.sub(input.count, row));
+      p.loop(p.i64(0), count, 1, [&](Value t) {
+        emitHeadEpilogue(unit, p.add(row, t),
+                         p.at(scratch, p.mul(t, headBytes)));
+      });
+    });
+  });
+}
+
+void LinearKernel::emit() {
+  int64_t mark = p.scratchMark();
+  weight = p.weightPtr(linear, linear.getWeightAttr(), linear.getLayer());
+  if (linear.getBiasAttr())
+    bias = p.weightPtr(linear, linear.getBiasAttr(), linear.getLayer());
+  input = emitPrologue();
+  auto [first, last] =
+      p.share(p.i64(llvm::divideCeil(panels, panelsPerUnit)));
+  if (headSize)
+    emitHeads(first, last);
+  else
+    emitRegisterPanels(p.mul(first, panelsPerUnit),
+                       p.mul(last, panelsPerUnit));
+  p.restoreScratch(mark);
+}
+
+void sputnik::cpu::emitPackedLinear(Phase &phase, r1::RegionOp region,
+                                    r1::LinearOp linear) {
+  RankedTensorType weight =
+      r1::lookupWeightType(linear, linear.getWeightAttr());
+  Type element =
+      cast<RankedTensorType>(linear.getInput().getType()).getElementType();
+  FailureOr<DotPrimitive> dot =
+      DotPrimitive::get(r1::getEncoding(weight), element, phase.target);
+  assert(succeeded(dot) && "checked before emission");
+  LinearKernel(phase, region, linear, *dot).emit();
+}
+
+void sputnik::cpu::emitPlainLinear(Phase &p, r1::RegionOp region,
+                                   r1::LinearOp linear) {
+  RankedTensorType weightType =
+      r1::lookupWeightType(linear, linear.getWeightAttr());
+  r1::EncodingAttr encoding = r1::getEncoding(weightType);
+  int64_t columns = weightType.getDimSize(1);
+  int64_t features = cast<RankedTensorType>(linear.getType()).getDimSize(1);
+  Value weight =
+      p.weightPtr(linear, linear.getWeightAttr(), linear.getLayer());
+  Value bias;
+  if (linear.getBiasAttr())
+    bias = p.weightPtr(linear, linear.getBiasAttr(), linear.getLayer());
+  const Rows in = p.rows(linear.getInput()), out = p.rows(linear.getResult());
+  auto [first, last] = p.share(p.i64(features));
+  p.loop(p.i64(0), in.count, 1, [&](Value row) {
+    Value x = p.rowPtr(in, row), y = p.rowPtr(out, row);
+    p.loop(first, last, 1, [&](Value n) {
+      Value sum = p.loop(
+          p.i64(0), p.i64(columns), 1, {p.f32(0.0f)},
+          [&](Value k, ValueRange sums) -> SmallVector<Value> {
+            Value a = loadWeight(p, encoding, columns, weight, n, k);
+            Value b = p.loadAsF32(in.element,
+                                  p.at(x, p.mul(k, p.bytesOf(in.element))));
+            return {p.addf(sums[0], p.mulf(a, b))};
+          })[0];
+      if (bias)
+        sum = p.addf(sum, p.load(p.f32Type(), p.at(bias, p.mul(n, 4)), 4));
+      p.storeFromF32(sum, out.element,
+                     p.at(y, p.mul(n, p.bytesOf(out.element))));
+    });
+  });
+}

@@ -1,0 +1,320 @@
+//===- LowerPhases.cpp - Regions to code ----------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/cpu/LowerPhases.h"
+
+#include "codegen/cpu/DotPrimitive.h"
+#include "codegen/cpu/Phase.h"
+#include "runtime/Abi.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::cpu;
+
+namespace {
+
+/// Spins a while before it gives its time slice away: threads may outnumber
+/// cores.
+constexpr int64_t kSpins = 4096;
+
+/// void sputnik_barrier(abi::Barrier *, i64 threads)
+void emitBarrier(OpBuilder &builder, Location loc) {
+  Emit e(builder, loc);
+  OpBuilder::InsertionGuard guard(builder);
+  auto yieldType = builder.getFunctionType({}, {builder.getI32Type()});
+  auto schedYield =
+      func::FuncOp::create(builder, loc, "sched_yield", yieldType);
+  schedYield.setPrivate();
+  auto type = builder.getFunctionType({e.ptrType(), e.i64Type()}, {});
+  auto function = func::FuncOp::create(builder, loc, kBarrierFunction, type);
+  function.setPrivate();
+  Block *entry = function.addEntryBlock();
+  builder.setInsertionPointToStart(entry);
+  Value barrier = entry->getArgument(0), threads = entry->getArgument(1);
+  Value generationPtr = e.at(barrier, offsetof(abi::Barrier, generation));
+  Value one = e.i32(1), zero = e.i32(0);
+  auto load = [&](Value ptr) -> Value {
+    return LLVM::LoadOp::create(builder, loc, builder.getI32Type(), ptr, 4,
+                                false, false, false, false,
+                                LLVM::AtomicOrdering::acquire);
+  };
+  auto store = [&](Value value, Value ptr) {
+    LLVM::StoreOp::create(builder, loc, value, ptr, 4, false, false, false,
+                          LLVM::AtomicOrdering::release);
+  };
+  Value many = e.less(e.i64(1), threads);
+  e.ifThen(many, [&] {
+    Value generation = load(generationPtr);
+    Value before = LLVM::AtomicRMWOp::create(
+        builder, loc, LLVM::AtomicBinOp::add, barrier, one,
+        LLVM::AtomicOrdering::acq_rel);
+    Value last = e.equal(e.add(e.widen(before), 1), threads);
+    scf::IfOp::create(
+        builder, loc, last,
+        [&](OpBuilder &, Location) {
+          store(zero, barrier);
+          Value next =
+              arith::AddIOp::create(builder, loc, generation, one);
+          store(next, generationPtr);
+          scf::YieldOp::create(builder, loc);
+        },
+        [&](OpBuilder &, Location) {
+          scf::WhileOp::create(
+              builder, loc, TypeRange{e.i64Type()}, ValueRange{e.i64(0)},
+              [&](OpBuilder &, Location, ValueRange args) {
+                Value waiting = e.equal(load(generationPtr), generation);
+                scf::ConditionOp::create(builder, loc, waiting, args);
+              },
+              [&](OpBuilder &, Location, ValueRange args) {
+                Value spins = e.add(args[0], 1);
+                e.ifThen(e.less(e.i64(kSpins), spins), [&] {
+                  func::CallOp::create(builder, loc, schedYield, ValueRange{});
+                });
+                scf::YieldOp::create(builder, loc, spins);
+              });
+          scf::YieldOp::create(builder, loc);
+        });
+  });
+  func::ReturnOp::create(builder, loc);
+}
+
+/// Walks a phase and emits its regions in order, with barriers between them
+/// where data crosses threads.
+class PhaseEmitter {
+public:
+  PhaseEmitter(Phase &phase, func::FuncOp function)
+      : p(phase), function(function) {}
+
+  LogicalResult emit(Block &block);
+
+private:
+  LogicalResult emitRegion(r1::RegionOp region);
+  LogicalResult emitLayers(r1::LayersOp layers);
+  Rows place(Value value, r1::BufferAttr buffer);
+  /// Threads keep to their own rows from one region by tokens to the next, as
+  /// long as no row lies where another thread's row of another buffer does.
+  bool needsBarrier(r1::RegionOp region) const;
+  void wait() {
+    p.wait();
+    sinceBarrier.clear();
+  }
+
+  Phase &p;
+  func::FuncOp function;
+  /// Regions that threads may still be in.
+  SmallVector<r1::RegionOp> sinceBarrier;
+};
+
+} // namespace
+
+static bool overOutputs(r1::RegionOp region) {
+  return region.getNumResults() && countsOutputs(region.getResult(0));
+}
+
+static bool byTokens(r1::RegionOp region) {
+  return region.getPartition()->getKind() == r1::SplitKind::Tokens;
+}
+
+static SmallVector<r1::BufferAttr> resultBuffers(r1::RegionOp region) {
+  SmallVector<r1::BufferAttr> buffers;
+  if (region.getBuffers())
+    for (auto buffer : region.getBuffers()->getAsRange<r1::BufferAttr>())
+      buffers.push_back(buffer);
+  return buffers;
+}
+
+bool PhaseEmitter::needsBarrier(r1::RegionOp region) const {
+  if (sinceBarrier.empty())
+    return false;
+  if (!byTokens(region))
+    return true;
+  SmallVector<r1::BufferAttr> written = resultBuffers(region);
+  int64_t rows = p.attr.getMaxRows();
+  auto collides = [&](r1::BufferAttr other) {
+    return llvm::any_of(written, [&](r1::BufferAttr buffer) {
+      return buffer != other && !buffer.getLogits() && !other.getLogits() &&
+             buffer.getOffset() < other.getOffset() + rows * other.getStride() &&
+             other.getOffset() < buffer.getOffset() + rows * buffer.getStride();
+    });
+  };
+  for (r1::RegionOp earlier : sinceBarrier) {
+    if (!byTokens(earlier) || overOutputs(earlier) != overOutputs(region) ||
+        llvm::any_of(resultBuffers(earlier), collides))
+      return true;
+    WalkResult reads = earlier.walk([&](Operation *op) {
+      for (Value operand : op->getOperands())
+        if (auto producer = operand.getDefiningOp<r1::RegionOp>()) {
+          unsigned index = cast<OpResult>(operand).getResultNumber();
+          if (collides(resultBuffers(producer)[index]))
+            return WalkResult::interrupt();
+        }
+      return WalkResult::advance();
+    });
+    if (reads.wasInterrupted())
+      return true;
+  }
+  return false;
+}
+
+Rows PhaseEmitter::place(Value value, r1::BufferAttr buffer) {
+  auto type = cast<RankedTensorType>(value.getType());
+  Value base = buffer.getLogits() ? p.logits
+                                  : p.at(p.arena, buffer.getOffset());
+  return {base,
+          p.i64(buffer.getStride()),
+          type.getElementType(),
+          countsOutputs(value) ? p.outputCount : p.rowCount,
+          type.getDimSize(1),
+          buffer.getLogits()};
+}
+
+LogicalResult PhaseEmitter::emitRegion(r1::RegionOp region) {
+  if (!region.getPartition() ||
+      (region.getNumResults() && !region.getBuffers()))
+    return region.emitOpError("needs a partition and buffers before code can "
+                              "be made");
+  if (needsBarrier(region))
+    wait();
+  sinceBarrier.push_back(region);
+
+  Block &body = region.getBody().front();
+  Operation *yield = body.getTerminator();
+  for (auto [i, result] : llvm::enumerate(region.getResults())) {
+    Rows rows = place(result, cast<r1::BufferAttr>((*region.getBuffers())[i]));
+    p.setRows(result, rows);
+    p.setRows(yield->getOperand(i), rows);
+  }
+  for (Operation &op : body.without_terminator()) {
+    if (auto linear = dyn_cast<r1::LinearOp>(op)) {
+      r1::EncodingAttr encoding = r1::getEncoding(
+          r1::lookupWeightType(linear, linear.getWeightAttr()));
+      Type element = cast<RankedTensorType>(linear.getInput().getType())
+                         .getElementType();
+      if (!encoding)
+        return linear.emitOpError() << linear.getWeightAttr()
+                                    << " is not encoded";
+      bool alone = llvm::hasSingleElement(body.without_terminator());
+      if (encoding.getPanel() == 1 && alone) {
+        emitPlainLinear(p, region, linear);
+        return success();
+      }
+      if (failed(DotPrimitive::get(encoding, element, p.target)))
+        return linear.emitOpError("no kernel multiplies ")
+               << encoding << " with " << element << " activations";
+      emitPackedLinear(p, region, linear);
+      return success();
+    }
+    if (auto attention = dyn_cast<r1::AttentionOp>(op)) {
+      if (p.optLevel == 0)
+        emitPlainAttention(p, region, attention);
+      else
+        emitAttention(p, region, attention);
+      return success();
+    }
+    if (!isRowOp(&op))
+      return op.emitOpError("has no kernel");
+  }
+  emitTokenRegion(p, region);
+  return success();
+}
+
+LogicalResult PhaseEmitter::emitLayers(r1::LayersOp layers) {
+  // All four stand for the residual stream, which stays in one buffer.
+  Rows stream = p.rows(layers.getInput());
+  p.setRows(layers.getStream(), stream);
+  p.setRows(layers.getResult(), stream);
+  LogicalResult result = success();
+  wait();
+  p.loop(p.i64(0), p.i64(layers.getCount()), 1, [&](Value layer) {
+    p.scalars[layers.getLayer()] = layer;
+    result = emit(layers.getBody().front());
+    wait();
+  });
+  return result;
+}
+
+LogicalResult PhaseEmitter::emit(Block &block) {
+  for (Operation &op : block) {
+    if (auto region = dyn_cast<r1::RegionOp>(op)) {
+      if (failed(emitRegion(region)))
+        return failure();
+    } else if (auto layers = dyn_cast<r1::LayersOp>(op)) {
+      if (failed(emitLayers(layers)))
+        return failure();
+    } else if (!op.hasTrait<OpTrait::IsTerminator>()) {
+      return op.emitOpError("is in no region");
+    }
+  }
+  return success();
+}
+
+static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
+                                         r1::PhaseAttr attr,
+                                         r1::TargetAttr target,
+                                         OpBuilder &builder,
+                                         int64_t optLevel) {
+  Location loc = function.getLoc();
+  auto arenaAttr = function->getAttrOfType<IntegerAttr>(r1::kArenaBytesAttr);
+  if (!arenaAttr)
+    return function.emitOpError("has no memory plan");
+  if (function.getNumArguments() != 5)
+    return function.emitOpError("must take tokens, slots, positions, outputs "
+                                "and the cache");
+  Phase phase(builder, loc, attr, target, arenaAttr.getInt(), optLevel);
+  std::string symbol =
+      ("sputnik_" + r1::stringifyPhaseKind(attr.getKind())).str();
+  auto type = builder.getFunctionType(
+      {phase.ptrType(), phase.i64Type(), phase.i64Type()}, {});
+  auto code = func::FuncOp::create(builder, loc, symbol, type);
+  OpBuilder::InsertionGuard guard(builder);
+  Block *entry = code.addEntryBlock();
+  builder.setInsertionPointToStart(entry);
+  Value step = entry->getArgument(0);
+  phase.begin(step, entry->getArgument(1), entry->getArgument(2));
+  // The scratch size is known once everything is emitted: nothing may fold it.
+  auto scratchBytes = arith::ConstantIntOp::create(builder, loc, 0, 64);
+  int64_t arenaBytes = llvm::alignTo(arenaAttr.getInt(), 64);
+  Value ownScratch =
+      arith::MulIOp::create(builder, loc, phase.thread, scratchBytes);
+  phase.scratch = phase.at(phase.at(phase.arena, arenaBytes), ownScratch);
+  size_t offsets[] = {offsetof(abi::Step, tokens), offsetof(abi::Step, slots),
+                      offsetof(abi::Step, positions),
+                      offsetof(abi::Step, outputs)};
+  for (auto [i, offset] : llvm::enumerate(offsets))
+    phase.setRows(
+        function.getArgument(i),
+        {phase.load(phase.ptrType(), phase.at(step, offset), 8), phase.i64(4),
+         builder.getI32Type(), i == 3 ? phase.outputCount : phase.rowCount,
+         1});
+  if (failed(PhaseEmitter(phase, function).emit(function.front())))
+    return failure();
+  func::ReturnOp::create(builder, loc);
+  scratchBytes.setValueAttr(
+      builder.getI64IntegerAttr(phase.getScratchBytes()));
+  return EmittedPhase{symbol, attr.getMaxRows(), arenaBytes,
+                      phase.getScratchBytes()};
+}
+
+FailureOr<SmallVector<EmittedPhase>>
+sputnik::cpu::emitPhases(ModuleOp module, ModuleOp code, int64_t optLevel) {
+  auto target = module->getAttrOfType<r1::TargetAttr>(r1::kTargetAttr);
+  if (!target)
+    return module.emitOpError("has no r1.target");
+  OpBuilder builder = OpBuilder::atBlockEnd(code.getBody());
+  emitBarrier(builder, code.getLoc());
+  SmallVector<EmittedPhase> phases;
+  for (auto function : module.getOps<func::FuncOp>()) {
+    auto attr = function->getAttrOfType<r1::PhaseAttr>(r1::kPhaseAttr);
+    if (!attr)
+      continue;
+    FailureOr<EmittedPhase> phase =
+        emitPhase(function, attr, target, builder, optLevel);
+    if (failed(phase))
+      return failure();
+    phases.push_back(*phase);
+  }
+  return phases;
+}

@@ -1,0 +1,296 @@
+//===- ModelObject.cpp - The object file of a model -----------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/cpu/ModelObject.h"
+
+#include "codegen/cpu/LowerPhases.h"
+#include "codegen/cpu/Probes.h"
+#include "codegen/cpu/Target.h"
+#include "dialect/R1.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::cpu;
+
+namespace {
+
+/// What one decode step reads and computes with weights.
+struct Traffic {
+  uint64_t bytes = 0, macs = 0, headMacs = 0;
+};
+
+/// Emits abi::Model and its data as LLVM dialect globals.
+class DescriptorEmitter {
+public:
+  explicit DescriptorEmitter(ModuleOp code)
+      : builder(OpBuilder::atBlockEnd(code.getBody())), loc(code.getLoc()),
+        ptr(LLVM::LLVMPointerType::get(code.getContext())) {}
+
+  void emit(const ModelDescription &description,
+            ArrayRef<EmittedPhase> phases, r1::KVCacheType cache,
+            int64_t vocabulary, uint64_t weightBytes, const Traffic &traffic);
+
+private:
+  Value integer(uint64_t value, unsigned bits) {
+    return LLVM::ConstantOp::create(
+        builder, loc, builder.getIntegerType(bits),
+        builder.getIntegerAttr(builder.getIntegerType(bits),
+                               APInt(bits, value, false, true)));
+  }
+  Value address(StringRef symbol) {
+    return LLVM::AddressOfOp::create(builder, loc, ptr, symbol);
+  }
+  void emitBytes(StringRef symbol, StringRef bytes) {
+    Type type = LLVM::LLVMArrayType::get(builder.getI8Type(), bytes.size());
+    LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true,
+                           LLVM::Linkage::Internal, symbol,
+                           builder.getStringAttr(bytes), /*alignment=*/64);
+  }
+
+  OpBuilder builder;
+  Location loc;
+  Type ptr;
+};
+
+} // namespace
+
+void DescriptorEmitter::emit(const ModelDescription &description,
+                             ArrayRef<EmittedPhase> phases,
+                             r1::KVCacheType cache, int64_t vocabulary,
+                             uint64_t weightBytes, const Traffic &traffic) {
+  emitBytes("sputnik_tokenizer", description.tokenizer);
+  emitBytes("sputnik_info", description.info);
+  StringRef id(reinterpret_cast<const char *>(description.imageId.data()),
+               description.imageId.size());
+
+  // In the order of abi::Model; the compiler of the runtime lays both out.
+  SmallVector<std::function<Value()>> fields;
+  auto number = [&](uint64_t value, unsigned bits = 64) {
+    fields.push_back([=, this] { return integer(value, bits); });
+  };
+  auto symbol = [&](StringRef name) {
+    fields.push_back([=, this] { return address(name); });
+  };
+  number(abi::kVersion, 32);
+  number(description.weightSource, 32);
+  Type idType = LLVM::LLVMArrayType::get(builder.getI8Type(), id.size());
+  fields.push_back([&] {
+    return LLVM::ConstantOp::create(builder, loc, idType,
+                                    builder.getStringAttr(id));
+  });
+  for (const EmittedPhase &phase : phases) {
+    symbol(phase.symbol);
+    number(phase.maxRows);
+    number(phase.arenaBytes);
+    number(phase.scratchBytes);
+  }
+  number(vocabulary);
+  number(cache.getPositions());
+  number(cache.getSlotBytes());
+  number(cache.getTokenBytes());
+  number(weightBytes);
+  number(traffic.bytes);
+  number(traffic.macs);
+  number(traffic.headMacs);
+  symbol(kFillRandom);
+  number(description.seed);
+  symbol(kProbeRead);
+  symbol(kProbeDot);
+  symbol("sputnik_tokenizer");
+  number(description.tokenizer.size());
+  symbol("sputnik_info");
+  number(description.info.size());
+
+  Type i64 = builder.getI64Type(), i32 = builder.getI32Type();
+  SmallVector<Type> types = {i32, i32, idType};
+  for (size_t i = 0; i < phases.size(); ++i)
+    types.append({ptr, i64, i64, i64});
+  types.append({i64, i64, i64, i64, i64, i64, i64, i64, ptr, i64, ptr, ptr,
+                ptr, i64, ptr, i64});
+  Type type = LLVM::LLVMStructType::getLiteral(builder.getContext(), types);
+  auto global = LLVM::GlobalOp::create(
+      builder, loc, type, /*isConstant=*/true, LLVM::Linkage::External,
+      "sputnik_model", Attribute(), /*alignment=*/8);
+  builder.createBlock(&global.getInitializerRegion());
+  Value model = LLVM::UndefOp::create(builder, loc, type);
+  for (auto [i, field] : llvm::enumerate(fields))
+    model = LLVM::InsertValueOp::create(builder, loc, model, field(),
+                                        static_cast<int64_t>(i));
+  LLVM::ReturnOp::create(builder, loc, model);
+}
+
+/// Counts over the decode phase; every weight is read once a step, the
+/// embedding only where the head shares it.
+static Traffic countTraffic(func::FuncOp decode) {
+  Traffic traffic;
+  llvm::DenseSet<Operation *> seen;
+  decode.walk([&](r1::WeightUserInterface user) {
+    if (isa<r1::EmbedOp>(user))
+      return;
+    int64_t times = 1;
+    if (auto layers = user->getParentOfType<r1::LayersOp>())
+      times = layers.getCount();
+    SmallVector<FlatSymbolRefAttr> names;
+    user.getWeights(names);
+    for (FlatSymbolRefAttr name : names) {
+      RankedTensorType type = r1::lookupWeightType(user, name);
+      Operation *weight = SymbolTable::lookupNearestSymbolFrom(user, name);
+      if (seen.insert(weight).second)
+        traffic.bytes += times * r1::getEncoding(type).getBytes(type.getShape());
+    }
+    if (auto linear = dyn_cast<r1::LinearOp>(user.getOperation())) {
+      auto in = cast<RankedTensorType>(linear.getInput().getType());
+      auto out = cast<RankedTensorType>(linear.getType());
+      uint64_t macs = times * in.getDimSize(1) * out.getDimSize(1);
+      traffic.macs += macs;
+      if (times == 1)
+        traffic.headMacs += macs;
+    }
+  });
+  return traffic;
+}
+
+/// The primitive that the prefill phase spends its time in.
+static DotPrimitive prefillDot(func::FuncOp prefill, r1::TargetAttr target) {
+  MLIRContext *context = prefill.getContext();
+  DotPrimitive dot = *DotPrimitive::get(
+      r1::EncodingAttr::get(context, r1::Scheme::F32, 16, 1),
+      Float32Type::get(context), target);
+  prefill.walk([&](r1::LinearOp linear) {
+    FailureOr<DotPrimitive> found = DotPrimitive::get(
+        r1::getEncoding(
+            r1::lookupWeightType(linear, linear.getWeightAttr())),
+        cast<RankedTensorType>(linear.getInput().getType()).getElementType(),
+        target);
+    if (succeeded(found))
+      dot = *found;
+  });
+  return dot;
+}
+
+static LogicalResult lowerToLLVM(ModuleOp code, r1::TargetAttr target) {
+  PassManager pm(code.getContext());
+  // Where no instruction rounds to bf16, LLVM would call a function of the
+  // compiler's own library.
+  if (target.getBf16Dot() == r1::DotKind::FMA) {
+    arith::ArithExpandOpsPassOptions expand;
+    expand.includeBf16 = true;
+    pm.addPass(arith::createArithExpandOpsPass(expand));
+  }
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createLoopInvariantCodeMotionPass());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  return pm.run(code);
+}
+
+static LogicalResult emitMachineCode(llvm::Module &llvmModule,
+                                     llvm::TargetMachine &machine,
+                                     int optLevel, CodeForm form,
+                                     ModuleOp module,
+                                     llvm::raw_pwrite_stream &os) {
+  llvm::LoopAnalysisManager lam;
+  llvm::FunctionAnalysisManager fam;
+  llvm::CGSCCAnalysisManager cgam;
+  llvm::ModuleAnalysisManager mam;
+  llvm::PassBuilder passes(&machine);
+  passes.registerModuleAnalyses(mam);
+  passes.registerCGSCCAnalyses(cgam);
+  passes.registerFunctionAnalyses(fam);
+  passes.registerLoopAnalyses(lam);
+  passes.crossRegisterProxies(lam, fam, cgam, mam);
+  passes
+      .buildPerModuleDefaultPipeline(optLevel == 0
+                                         ? llvm::OptimizationLevel::O1
+                                         : llvm::OptimizationLevel::O2)
+      .run(llvmModule, mam);
+  if (form == CodeForm::LLVM) {
+    llvmModule.print(os, nullptr);
+    return success();
+  }
+  llvm::legacy::PassManager codegen;
+  auto fileType = form == CodeForm::Assembly
+                      ? llvm::CodeGenFileType::AssemblyFile
+                      : llvm::CodeGenFileType::ObjectFile;
+  if (machine.addPassesToEmitFile(codegen, os, nullptr, fileType))
+    return module.emitError("the LLVM back end cannot write this file");
+  codegen.run(llvmModule);
+  return success();
+}
+
+LogicalResult sputnik::cpu::writeModelCode(ModuleOp module,
+                                           const ModelDescription &description,
+                                           int optLevel, CodeForm form,
+                                           llvm::raw_pwrite_stream &os) {
+  MLIRContext *context = module.getContext();
+  context->loadDialect<arith::ArithDialect, func::FuncDialect,
+                       LLVM::LLVMDialect, math::MathDialect, scf::SCFDialect,
+                       vector::VectorDialect>();
+  registerBuiltinDialectTranslation(*context);
+  registerLLVMDialectTranslation(*context);
+
+  auto target = module->getAttrOfType<r1::TargetAttr>(r1::kTargetAttr);
+  auto imageBytes = module->getAttrOfType<IntegerAttr>(r1::kImageBytesAttr);
+  auto decode = module.lookupSymbol<func::FuncOp>("decode");
+  auto prefill = module.lookupSymbol<func::FuncOp>("prefill");
+  if (!target || !imageBytes || !decode || !prefill)
+    return module.emitError("has no target, phases or image: run r1-pipeline");
+
+  OwningOpRef<ModuleOp> code = ModuleOp::create(module.getLoc());
+  FailureOr<SmallVector<EmittedPhase>> phases =
+      emitPhases(module, *code, optLevel);
+  if (failed(phases))
+    return failure();
+  emitProbes(*code, target, prefillDot(prefill, target));
+  if (failed(lowerToLLVM(*code, target)))
+    return failure();
+
+  auto cache = cast<r1::KVCacheType>(decode.getArgumentTypes()[4]);
+  int64_t vocabulary =
+      cast<RankedTensorType>(decode.getResultTypes()[0]).getDimSize(1);
+  DescriptorEmitter(*code).emit(description, *phases, cache, vocabulary,
+                                imageBytes.getInt(), countTraffic(decode));
+
+  llvm::LLVMContext llvmContext;
+  std::unique_ptr<llvm::Module> llvmModule =
+      translateModuleToLLVMIR(*code, llvmContext, "sputnik_model");
+  if (!llvmModule)
+    return module.emitError("cannot be translated to LLVM IR");
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine =
+      createTargetMachine(target, optLevel);
+  if (!machine)
+    return module.emitError(llvm::toString(machine.takeError()));
+  llvmModule->setTargetTriple((*machine)->getTargetTriple());
+  llvmModule->setDataLayout((*machine)->createDataLayout());
+  for (llvm::Function &function : *llvmModule) {
+    if (function.isDeclaration())
+      continue;
+    function.addFnAttr("target-cpu", target.getCpu());
+    function.addFnAttr("target-features", target.getFeatures());
+  }
+  return emitMachineCode(*llvmModule, **machine, optLevel, form, module, os);
+}

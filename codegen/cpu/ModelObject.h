@@ -1,0 +1,38 @@
+//===- ModelObject.h - The object file of a model ---------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_CODEGEN_CPU_MODELOBJECT_H
+#define SPUTNIK_CODEGEN_CPU_MODELOBJECT_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "runtime/Abi.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <array>
+
+namespace sputnik::cpu {
+
+/// What goes into abi::Model beside the code.
+struct ModelDescription {
+  abi::WeightSource weightSource = abi::kEmbedded;
+  std::array<uint8_t, abi::kImageIdBytes> imageId = {};
+  uint64_t seed = 0;
+  llvm::StringRef tokenizer; ///< Tokenizer blob; may be empty.
+  llvm::StringRef info;      ///< JSON.
+};
+
+/// Forms of output, in the order in which they come to be.
+enum class CodeForm { LLVM, Assembly, Object };
+
+/// Makes code for a module that the pass pipeline has brought to regions with
+/// partitions, buffers and placed weights, and writes it in the given form.
+/// Errors are diagnostics on the module.
+mlir::LogicalResult writeModelCode(mlir::ModuleOp module,
+                                   const ModelDescription &description,
+                                   int optLevel, CodeForm form,
+                                   llvm::raw_pwrite_stream &os);
+
+} // namespace sputnik::cpu
+
+#endif // SPUTNIK_CODEGEN_CPU_MODELOBJECT_H

@@ -1,0 +1,94 @@
+//===- Phase.cpp - What kernels share while a phase is emitted ------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/cpu/Phase.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "runtime/Abi.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::cpu;
+
+Phase::Phase(OpBuilder &builder, Location loc, r1::PhaseAttr attr,
+             r1::TargetAttr target, int64_t arenaBytes, int64_t optLevel)
+    : Emit(builder, loc), attr(attr), target(target), optLevel(optLevel),
+      arenaBytes(llvm::alignTo(arenaBytes, 64)) {
+  useLibm = optLevel == 0;
+}
+
+void Phase::begin(Value step, Value threadId, Value threadCount) {
+  thread = threadId;
+  threads = threadCount;
+  auto field = [&](Type type, size_t offset) {
+    return load(type, at(step, offset), 8);
+  };
+  rowCount = field(i64Type(), offsetof(abi::Step, rows));
+  outputCount = field(i64Type(), offsetof(abi::Step, numOutputs));
+  weights = field(ptrType(), offsetof(abi::Step, weights));
+  caches = field(ptrType(), offsetof(abi::Step, caches));
+  logits = field(ptrType(), offsetof(abi::Step, logits));
+  arena = field(ptrType(), offsetof(abi::Step, arena));
+  barrier = field(ptrType(), offsetof(abi::Step, barrier));
+}
+
+Rows &Phase::rows(Value value) {
+  auto it = buffers.find(value);
+  assert(it != buffers.end() && "value has no buffer");
+  return it->second;
+}
+
+Value Phase::index(Value tensor, Value row) {
+  return widen(load(b.getI32Type(), rowPtr(rows(tensor), row), 4));
+}
+
+Value Phase::weightPtr(Operation *user, FlatSymbolRefAttr name, Value layer) {
+  auto derived =
+      cast<r1::DerivedOp>(SymbolTable::lookupNearestSymbolFrom(user, name));
+  r1::PlacementAttr placement = *derived.getPlacement();
+  Value offset = i64(placement.getOffset());
+  if (layer)
+    offset = add(offset, mul(scalars.lookup(layer), placement.getStride()));
+  return at(weights, offset);
+}
+
+Value Phase::allocateScratch(int64_t bytes) {
+  int64_t offset = scratchUsed;
+  scratchUsed += llvm::alignTo(bytes, 64);
+  scratchPeak = std::max(scratchPeak, scratchUsed);
+  return at(scratch, offset);
+}
+
+std::pair<Value, Value> Phase::share(Value count) {
+  return {div(mul(count, thread), threads),
+          div(mul(count, add(thread, 1)), threads)};
+}
+
+void Phase::wait() {
+  func::CallOp::create(b, loc, kBarrierFunction, TypeRange{},
+                       ValueRange{barrier, threads});
+}
+
+Value sputnik::cpu::cacheHeadPtr(Phase &phase, r1::KVCacheType cache,
+                                 Value slot, Value layer, Value head) {
+  Value base = phase.load(phase.ptrType(),
+                          phase.at(phase.caches, phase.mul(slot, 8)), 8);
+  auto layers = cast<r1::LayersOp>(
+      cast<BlockArgument>(layer).getOwner()->getParentOp());
+  Value cacheLayer = phase.add(phase.scalars.lookup(layer), layers.getFirst());
+  Value index = phase.add(phase.mul(cacheLayer, cache.getHeads()), head);
+  return phase.at(base, phase.mul(index, 2 * cache.getHeadBytes()));
+}
+
+bool sputnik::cpu::countsOutputs(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (auto region = dyn_cast_or_null<r1::RegionOp>(op)) {
+    unsigned index = cast<OpResult>(value).getResultNumber();
+    return countsOutputs(
+        region.getBody().front().getTerminator()->getOperand(index));
+  }
+  if (!op || !isa<RankedTensorType>(value.getType()) || isa<r1::LayersOp>(op))
+    return false;
+  return isa<r1::SelectRowsOp>(op) || countsOutputs(op->getOperand(0));
+}

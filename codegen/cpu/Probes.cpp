@@ -1,0 +1,121 @@
+//===- Probes.cpp - Functions that measure or fill ------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/cpu/Probes.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::cpu;
+
+static func::FuncOp createFunction(OpBuilder &builder, ModuleOp code,
+                                   StringRef name, TypeRange inputs,
+                                   TypeRange results) {
+  builder.setInsertionPointToEnd(code.getBody());
+  auto function = func::FuncOp::create(
+      builder, code.getLoc(), name, builder.getFunctionType(inputs, results));
+  builder.setInsertionPointToStart(function.addEntryBlock());
+  return function;
+}
+
+/// u64 probeRead(const u8 *data, u64 bytes): xor of everything.
+static void emitProbeRead(OpBuilder &builder, ModuleOp code) {
+  Emit e(builder, code.getLoc());
+  func::FuncOp function = createFunction(builder, code, kProbeRead,
+                                         {e.ptrType(), e.i64Type()},
+                                         {e.i64Type()});
+  Value data = function.getArgument(0), bytes = function.getArgument(1);
+  // Four streams, as wide kernels have, each a cache line at a time.
+  constexpr int64_t kStreams = 4, kLine = 64;
+  Type line = e.vecType(8, e.i64Type());
+  SmallVector<Value> zeros(kStreams, e.splat(line, 0));
+  Value part = e.div(bytes, kStreams);
+  SmallVector<Value> sums = e.loop(
+      e.i64(0), part, kLine, zeros, [&](Value i, ValueRange carried) {
+        SmallVector<Value> next;
+        for (int64_t s = 0; s < kStreams; ++s) {
+          Value at = e.at(data, e.add(e.mul(part, s), i));
+          next.push_back(arith::XOrIOp::create(
+              builder, e.loc, carried[s], e.load(line, at, kLine)));
+        }
+        return next;
+      });
+  for (int64_t s = 1; s < kStreams; ++s)
+    sums[0] = arith::XOrIOp::create(builder, e.loc, sums[0], sums[s]);
+  Value result = e.i64(0);
+  for (int64_t lane = 0; lane < 8; ++lane)
+    result = arith::XOrIOp::create(
+        builder, e.loc, result,
+        LLVM::ExtractElementOp::create(builder, e.loc, sums[0],
+                                       e.i64(lane)));
+  func::ReturnOp::create(builder, e.loc, result);
+}
+
+/// u64 probeDot(u64 iterations): the primitive on registers alone.
+static void emitProbeDot(OpBuilder &builder, ModuleOp code,
+                         r1::TargetAttr target, DotPrimitive dot) {
+  Emit e(builder, code.getLoc());
+  func::FuncOp function = createFunction(builder, code, kProbeDot,
+                                         {e.i64Type()}, {e.i64Type()});
+  int64_t perSum = std::max<int64_t>(1, 512 / target.getVectorBits());
+  int64_t sums = target.getVectorRegisters() * 5 / 8 / perSum;
+  // Operands come from memory that LLVM cannot see through.
+  Value slot = LLVM::AllocaOp::create(builder, e.loc, e.ptrType(),
+                                      e.vecType(16, e.f32Type()), e.i64(1), 64);
+  auto asVolatile = [&](Value value) {
+    LLVM::StoreOp::create(builder, e.loc, value, slot, 64, true);
+  };
+  asVolatile(e.splat(e.f32Vec(16), 0.0));
+  auto [w, x] = dot.peakOperands(e, slot);
+  SmallVector<Value> zeros(sums, dot.peakZero(e));
+  SmallVector<Value> totals =
+      e.loop(e.i64(0), function.getArgument(0), 1, zeros,
+             [&](Value, ValueRange carried) {
+               SmallVector<Value> next;
+               for (Value sum : carried)
+                 next.push_back(dot.peak(e, w, x, sum));
+               return next;
+             });
+  for (Value total : totals)
+    asVolatile(total);
+  Value macs =
+      e.mul(function.getArgument(0), sums * 16 * dot.getPeakColumns());
+  func::ReturnOp::create(builder, e.loc, macs);
+}
+
+/// void fillRandom(u8 *weights, u64 begin, u64 end, u64 seed): each 16-bit half
+/// word is a bf16 of either sign with a magnitude in [2^-6, 2^-5). Read as f32
+/// two of them are such a number as well, so that one pattern serves both.
+static void emitFillRandom(OpBuilder &builder, ModuleOp code) {
+  Emit e(builder, code.getLoc());
+  func::FuncOp function = createFunction(
+      builder, code, kFillRandom,
+      {e.ptrType(), e.i64Type(), e.i64Type(), e.i64Type()}, {});
+  Value weights = function.getArgument(0), seed = function.getArgument(3);
+  e.loop(function.getArgument(1), function.getArgument(2), 8, [&](Value at) {
+    auto shiftXor = [&](Value v, int64_t bits) -> Value {
+      Value shifted = arith::ShRUIOp::create(builder, e.loc, v, e.i64(bits));
+      return arith::XOrIOp::create(builder, e.loc, v, shifted);
+    };
+    // SplitMix64 of the word's index (Steele, Lea, Flood 2014).
+    Value z = e.add(seed, e.mul(e.add(e.div(at, 8), 1),
+                                static_cast<int64_t>(0x9e3779b97f4a7c15)));
+    z = e.mul(shiftXor(z, 30), static_cast<int64_t>(0xbf58476d1ce4e5b9));
+    z = e.mul(shiftXor(z, 27), static_cast<int64_t>(0x94d049bb133111eb));
+    z = shiftXor(z, 31);
+    z = arith::AndIOp::create(builder, e.loc, z,
+                              e.i64(static_cast<int64_t>(0x807f807f807f807f)));
+    z = arith::OrIOp::create(builder, e.loc, z, e.i64(0x3c803c803c803c80));
+    e.store(z, e.at(weights, at), 8);
+  });
+  func::ReturnOp::create(builder, e.loc);
+}
+
+void sputnik::cpu::emitProbes(ModuleOp code, r1::TargetAttr target,
+                              DotPrimitive dot) {
+  OpBuilder builder(code.getContext());
+  emitProbeRead(builder, code);
+  emitProbeDot(builder, code, target, dot);
+  emitFillRandom(builder, code);
+}

@@ -1,0 +1,32 @@
+//===- Target.h - The machine that code is made for -------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_CODEGEN_CPU_TARGET_H
+#define SPUTNIK_CODEGEN_CPU_TARGET_H
+
+#include "dialect/R1.h"
+#include "llvm/Support/Error.h"
+
+namespace llvm {
+class TargetMachine;
+class raw_ostream;
+} // namespace llvm
+
+namespace sputnik::cpu {
+
+/// The target that `name` stands for: `native`, `x86-64-v3`, `x86-64-v4`, any
+/// LLVM CPU name of x86-64, `aarch64` or `aarch64:CPU`. Only `native` asks the
+/// host. Fails with a line that names the choices.
+llvm::Expected<r1::TargetAttr> getTarget(llvm::StringRef name,
+                                         mlir::MLIRContext &context);
+
+/// The LLVM back end for a target. `optLevel` is 0 to 3.
+llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+createTargetMachine(r1::TargetAttr target, int optLevel);
+
+/// What `sputnik targets` prints.
+void printTargets(mlir::MLIRContext &context, llvm::raw_ostream &os);
+
+} // namespace sputnik::cpu
+
+#endif // SPUTNIK_CODEGEN_CPU_TARGET_H

@@ -1,0 +1,112 @@
+//===- R1Attrs.cpp - Attributes and types of the r1 dialect ---------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "dialect/R1.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sputnik::r1;
+
+LogicalResult EncodingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   Scheme scheme, int64_t panel, int64_t step) {
+  if (panel < 1 || panel > 256)
+    return emitError() << "panel must be between 1 and 256, found " << panel;
+  if (step < 1 || step > 64)
+    return emitError() << "step must be between 1 and 64, found " << step;
+  bool blocks = scheme != Scheme::F32 && scheme != Scheme::BF16;
+  if (blocks && step != 4)
+    return emitError() << "step of a block scheme must be 4, found " << step;
+  return success();
+}
+
+int64_t EncodingAttr::getBlock() const {
+  return getScaleBytes() ? kQuantBlock : 0;
+}
+
+int64_t EncodingAttr::getScaleBytes() const {
+  switch (getScheme()) {
+  case Scheme::F32:
+  case Scheme::BF16:
+    return 0;
+  case Scheme::Q4:
+    return 2;
+  case Scheme::Q8:
+  case Scheme::Q4Plain:
+    return 4;
+  }
+  llvm_unreachable("every scheme has a scale size");
+}
+
+int64_t EncodingAttr::getQuantBytes(int64_t columns) const {
+  int64_t unit = getBlock() ? getBlock() : getStep();
+  int64_t values = llvm::alignTo(columns, unit) * getPanel();
+  switch (getScheme()) {
+  case Scheme::F32:
+    return values * 4;
+  case Scheme::BF16:
+    return values * 2;
+  case Scheme::Q8:
+    return values;
+  case Scheme::Q4:
+  case Scheme::Q4Plain:
+    return values / 2;
+  }
+  llvm_unreachable("every scheme has a size");
+}
+
+int64_t EncodingAttr::getPanelBytes(int64_t columns) const {
+  int64_t bytes = getQuantBytes(columns);
+  if (!getBlock())
+    return bytes;
+  bytes += llvm::divideCeil(columns, getBlock()) * getPanel() * getScaleBytes();
+  return getPanel() > 1 ? llvm::alignTo(bytes, 64) : bytes;
+}
+
+int64_t EncodingAttr::getBytes(ArrayRef<int64_t> shape) const {
+  int64_t columns = shape.size() == 2 ? shape[1] : 1;
+  return llvm::divideCeil(shape[0], getPanel()) * getPanelBytes(columns);
+}
+
+LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 StringRef triple, StringRef cpu,
+                                 StringRef features, int64_t vectorBits,
+                                 int64_t vectorRegisters, DotKind bf16Dot,
+                                 IntDotKind int8Dot, int64_t l1, int64_t l2, int64_t l3,
+                                 int64_t cores) {
+  if (vectorBits < 128 || !llvm::isPowerOf2_64(vectorBits))
+    return emitError() << "vector_bits must be a power of two of at least 128, "
+                          "found "
+                       << vectorBits;
+  if (vectorRegisters < 8)
+    return emitError() << "vector_registers must be at least 8, found "
+                       << vectorRegisters;
+  if (l1 <= 0 || l2 <= 0 || l3 < 0 || cores <= 0)
+    return emitError() << "caches and cores must be positive";
+  return success();
+}
+
+LogicalResult KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  int64_t layers, int64_t heads, int64_t dim,
+                                  Type element, int64_t positions) {
+  if (layers <= 0 || heads <= 0 || dim <= 0 || positions <= 0)
+    return emitError() << "layers, heads, dim and positions must be positive";
+  if (positions % kPanel)
+    return emitError() << "positions must be a multiple of " << kPanel
+                       << ", found " << positions;
+  if (!element.isF32() && !element.isBF16())
+    return emitError() << "element must be f32 or bf16, found " << element;
+  return success();
+}
+
+int64_t KVCacheType::getHeadBytes() const {
+  return getPositions() * getDim() * getElement().getIntOrFloatBitWidth() / 8;
+}
+
+int64_t sputnik::r1::getRowBytes(RankedTensorType rows) {
+  int64_t features = rows.getDimSize(1);
+  if (!rows.getElementType().isInteger(8))
+    return features * rows.getElementTypeBitWidth() / 8;
+  int64_t blocks = llvm::divideCeil(features, kQuantBlock);
+  return blocks * (kQuantBlock + 8);
+}

@@ -1,0 +1,44 @@
+//===- R1Types.td - Types of the r1 dialect ------------------*- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_DIALECT_R1TYPES
+#define SPUTNIK_DIALECT_R1TYPES
+
+include "mlir/IR/AttrTypeBase.td"
+include "dialect/R1Dialect.td"
+
+def R1_KVCacheType : TypeDef<R1_Dialect, "KVCache"> {
+  let mnemonic = "kv_cache";
+  let summary = "keys and values of all layers of one conversation slot";
+  let description = [{
+    A handle to the caches of all slots. Every slot has the same layout: for
+    each layer, for each KV head, the keys of all positions, then the values.
+    Keys lie in panels of 16 positions, `[positions/16][dim][16]`, so that one
+    load gives the same coordinate of 16 keys; values lie as `[positions][dim]`.
+    `positions` is a multiple of 16.
+
+    ```mlir
+    !r1.kv_cache<layers = 28, heads = 2, dim = 128, element = bf16, positions = 131072>
+    ```
+  }];
+  let parameters = (ins "int64_t":$layers, "int64_t":$heads, "int64_t":$dim,
+                        "::mlir::Type":$element, "int64_t":$positions);
+  let assemblyFormat = "`<` struct($layers, $heads, $dim, $element, $positions) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Positions that lie together in a panel of keys.
+    static constexpr int64_t kPanel = 16;
+    /// Bytes of the keys (or of the values) of one KV head of one layer.
+    int64_t getHeadBytes() const;
+    /// Bytes of one slot.
+    int64_t getSlotBytes() const {
+      return getLayers() * getHeads() * 2 * getHeadBytes();
+    }
+    /// Bytes that one position takes in all layers.
+    int64_t getTokenBytes() const {
+      return getLayers() * getHeads() * 2 * getHeadBytes() / getPositions();
+    }
+  }];
+}
+
+#endif // SPUTNIK_DIALECT_R1TYPES

@@ -1,0 +1,65 @@
+//===- Graph.cpp - From a checkpoint to an r1 module ----------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "importer/Graph.h"
+
+#include "importer/InputError.h"
+#include "importer/Llama.h"
+#include "importer/ModelBuilder.h"
+#include "importer/Qwen.h"
+
+using namespace llvm;
+
+namespace sputnik {
+namespace {
+
+struct Architecture {
+  StringLiteral modelType;
+  Error (*build)(ModelBuilder &);
+};
+
+constexpr Architecture architectures[] = {
+    {"llama", buildLlama},
+    {"qwen2", buildQwen2},
+    {"qwen3", buildQwen3},
+};
+
+Expected<Architecture> architectureOf(const Checkpoint &checkpoint) {
+  std::string known;
+  for (const Architecture &architecture : architectures) {
+    if (checkpoint.config().modelType == architecture.modelType)
+      return architecture;
+    known += (known.empty() ? "" : ", ") + architecture.modelType.str();
+  }
+  return inputError(checkpoint.path(),
+                    "has the architecture " +
+                        quoted(checkpoint.config().modelType) +
+                        ", which cannot be compiled, expected one of " + known);
+}
+
+} // namespace
+
+Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+importModel(const Checkpoint &checkpoint, mlir::MLIRContext &context,
+            const ImportOptions &options) {
+  Expected<Architecture> architecture = architectureOf(checkpoint);
+  if (!architecture)
+    return architecture.takeError();
+  const int64_t positions = checkpoint.config().maxPositions;
+  if (options.maxContext < 0 || options.maxContext > positions)
+    return inputError(checkpoint.path(),
+                      "is made for a context of " + Twine(positions) +
+                          " positions, expected at most that, found " +
+                          Twine(options.maxContext));
+
+  context.loadDialect<r1::R1Dialect, mlir::func::FuncDialect>();
+  mlir::OwningOpRef<mlir::ModuleOp> module =
+      mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
+  if (options.target)
+    (*module)->setAttr(r1::kTargetAttr, options.target);
+  ModelBuilder builder(checkpoint, *module, options);
+  if (Error error = architecture->build(builder))
+    return error;
+  return module;
+}
+
+} // namespace sputnik

@@ -1,0 +1,55 @@
+//===- Partition.cpp - How threads share regions --------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "passes/Passes.h"
+
+#include <numeric>
+
+namespace sputnik::r1 {
+#define GEN_PASS_DEF_PARTITIONPASS
+#include "passes/Passes.h.inc"
+} // namespace sputnik::r1
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::r1;
+
+/// Features that one thread must compute together in a region around `linear`:
+/// a panel of the weight, the heads and the blockwise pairs of what follows.
+static int64_t chooseGranule(RegionOp region, LinearOp linear) {
+  EncodingAttr encoding =
+      getEncoding(lookupWeightType(linear, linear.getWeightAttr()));
+  int64_t granule = encoding ? encoding.getPanel() : 1;
+  for (Operation &op : region.getBody().getOps()) {
+    if (auto graphOp = dyn_cast<GraphOpInterface>(op))
+      if (int64_t head = graphOp.getHeadSize())
+        granule = std::lcm(granule, head);
+    if (auto split = dyn_cast<SplitOp>(op); split && split.getBlock())
+      granule = std::lcm(granule, static_cast<int64_t>(*split.getBlock()) *
+                                      split.getNumResults());
+  }
+  return granule;
+}
+
+static PartitionAttr choosePartition(RegionOp region) {
+  MLIRContext *context = region.getContext();
+  auto linears = region.getBody().getOps<LinearOp>();
+  if (!linears.empty())
+    return PartitionAttr::get(context, SplitKind::Features,
+                              chooseGranule(region, *linears.begin()));
+  bool attends = !region.getBody().getOps<AttentionOp>().empty();
+  return PartitionAttr::get(
+      context, attends ? SplitKind::HeadsAndTokens : SplitKind::Tokens, 1);
+}
+
+namespace {
+struct Partition final : r1::impl::PartitionPassBase<Partition> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    getOperation().walk([](RegionOp region) {
+      region.setPartitionAttr(choosePartition(region));
+    });
+  }
+};
+} // namespace

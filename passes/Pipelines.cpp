@@ -1,0 +1,65 @@
+//===- Pipelines.cpp - The passes in order --------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "passes/Pipelines.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+
+using namespace mlir;
+using namespace sputnik::r1;
+
+void sputnik::r1::buildPipeline(OpPassManager &pm,
+                                const PipelineOptions &options) {
+  const bool optimize = options.optLevel > 0;
+
+  if (optimize) {
+    // Before the merge: afterwards a merged weight would have to be taken
+    // apart to scale only the columns that a norm feeds. Which scheme an
+    // override means is only known by the names after the merge, so any
+    // override counts as one that could not hold a product.
+    FoldNormGainsPassOptions fold;
+    fold.scheme =
+        options.overrides.empty() ? Scheme(options.scheme) : Scheme::BF16;
+    pm.addPass(createFoldNormGainsPass(fold));
+    // Before weights are encoded: what is merged are programs over plain
+    // values, and one encoding is chosen for the whole.
+    pm.addPass(createMergeLinearsPass());
+  }
+
+  // As soon as no pass changes which weights there are.
+  EncodeWeightsPassOptions encode;
+  encode.scheme = options.scheme;
+  encode.overrides.assign(options.overrides.begin(), options.overrides.end());
+  pm.addPass(createEncodeWeightsPass(encode));
+  // Separate from the scheme: the oracle reads the same values row-major.
+  if (optimize)
+    pm.addPass(createPackWeightsPass());
+
+  // All that is the same for every phase is done by now.
+  SpecializePhasesPassOptions phases;
+  phases.verifyRows = options.verifyRows;
+  phases.prefillRows = options.prefillRows;
+  pm.addPass(createSpecializePhasesPass(phases));
+  // Needs the phases and the encodings; before regions, so that a cast joins
+  // the region that makes its operand.
+  if (optimize)
+    pm.addPass(createStageActivationsPass());
+
+  FormRegionsPassOptions regions;
+  regions.fuse = optimize;
+  pm.addPass(createFormRegionsPass(regions));
+  // Both read regions as they are and do not change them.
+  pm.addNestedPass<func::FuncOp>(createPartitionPass());
+  pm.addPass(createPlanMemoryPass());
+  // Last: the order of the image is the order in which regions read it.
+  pm.addPass(createPlaceWeightsPass());
+}
+
+void sputnik::r1::registerPipelines() {
+  PassPipelineRegistration<PipelineOptions>(
+      "r1-pipeline",
+      "From the graph of the importer to regions with memory, partition and "
+      "placement, as `sputnik compile` does it",
+      buildPipeline);
+}

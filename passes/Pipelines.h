@@ -1,0 +1,49 @@
+//===- Pipelines.h - The passes in order ------------------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_PASSES_PIPELINES_H
+#define SPUTNIK_PASSES_PIPELINES_H
+
+#include "mlir/Pass/PassOptions.h"
+#include "passes/Passes.h"
+
+namespace sputnik::r1 {
+
+/// What the driver and the tests may ask of the pipeline.
+struct PipelineOptions : mlir::PassPipelineOptions<PipelineOptions> {
+  Option<int64_t> optLevel{
+      *this, "opt-level",
+      llvm::cl::desc("0: every op a region of its own, weights row-major, "
+                     "f32 activations; 1 to 3: everything"),
+      llvm::cl::init(3)};
+  Option<Scheme> scheme{
+      *this, "scheme", llvm::cl::desc("the scheme of matrices"),
+      llvm::cl::init(Scheme::F32),
+      llvm::cl::values(clEnumValN(Scheme::F32, "f32", "32-bit floats"),
+                       clEnumValN(Scheme::BF16, "bf16", "bfloat16"),
+                       clEnumValN(Scheme::Q8, "q8", "8 bits, blocks of 32"),
+                       clEnumValN(Scheme::Q4, "q4",
+                                  "4 bits, blocks of 32, non-linear"),
+                       clEnumValN(Scheme::Q4Plain, "q4_plain",
+                                  "4 bits, blocks of 32, linear"))};
+  ListOption<std::string> overrides{
+      *this, "overrides",
+      llvm::cl::desc("other schemes for some matrices, as pattern=scheme")};
+  Option<int64_t> verifyRows{*this, "verify-rows",
+                             llvm::cl::desc("most rows of @verify"),
+                             llvm::cl::init(8)};
+  Option<int64_t> prefillRows{*this, "prefill-rows",
+                              llvm::cl::desc("most rows of @prefill"),
+                              llvm::cl::init(256)};
+};
+
+/// Adds the passes that take the graph of the importer to regions with memory,
+/// partition and placement: all that code generation needs.
+void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
+
+/// Makes `r1-pipeline` known by name.
+void registerPipelines();
+
+} // namespace sputnik::r1
+
+#endif // SPUTNIK_PASSES_PIPELINES_H

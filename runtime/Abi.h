@@ -1,0 +1,117 @@
+//===- Abi.h - What generated code and the runtime agree on -----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The only header that both sides include: `codegen/` emits these structures as
+// data and functions of these types, `runtime/` reads and calls them. Plain C
+// layout, 64-bit little-endian targets.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPUTNIK_RUNTIME_ABI_H
+#define SPUTNIK_RUNTIME_ABI_H
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sputnik::abi {
+
+/// Bumped whenever a structure below changes.
+inline constexpr uint32_t kVersion = 1;
+
+/// First bytes of a weight image, followed by the identity of the executable
+/// that it belongs to. Weights start kImageHeaderBytes into the image.
+inline constexpr char kImageMagic[8] = {'S', 'P', 'U', 'T', 'N', 'I', 'K', 'W'};
+inline constexpr uint64_t kImageHeaderBytes = 4096;
+inline constexpr size_t kImageIdBytes = 32;
+
+/// The header of a weight image (embedded or beside the executable).
+struct ImageHeader {
+  char magic[8];            ///< kImageMagic.
+  uint64_t weightBytes;     ///< Bytes that follow the header.
+  uint8_t id[kImageIdBytes]; ///< Equals Model::imageId.
+};
+
+/// A sense-counting spin barrier that generated code waits on between regions.
+/// All threads of a step share one; it must be zero before the first step and
+/// needs no reset between steps that use the same number of threads.
+struct alignas(64) Barrier {
+  uint32_t arrived;
+  uint8_t pad0[60];
+  uint32_t generation;
+  uint8_t pad1[60];
+};
+
+/// The arguments of one call of a phase, the same for every thread.
+struct Step {
+  const int32_t *tokens;    ///< [rows] token ids, each < Model::vocabSize.
+  const int32_t *slots;     ///< [rows] conversation slot of each row.
+  const int32_t *positions; ///< [rows] position in that slot's cache.
+  const int32_t *outputs;   ///< [numOutputs] rows whose logits are wanted, ascending.
+  float *logits;            ///< [numOutputs, Model::vocabSize], written.
+  int64_t rows;             ///< At most Phase::maxRows, at least 1.
+  int64_t numOutputs;       ///< At most rows; may be 0.
+  const uint8_t *weights;   ///< First byte of the weights, 64-byte aligned.
+  uint8_t *arena;           ///< Phase::arenaBytes + threads * Phase::scratchBytes, 64-byte aligned.
+  uint8_t *const *caches;   ///< Per slot, Model::cacheBytes of zero-filled memory, 64-byte aligned.
+  Barrier *barrier;
+};
+
+/// One phase of @forward: entered by every thread with thread = 0..threads-1;
+/// returns when that thread's work is done. The step is finished when all
+/// threads have returned.
+using PhaseFunction = void (*)(const Step *step, int64_t thread, int64_t threads);
+
+/// A compiled phase.
+struct Phase {
+  PhaseFunction run;
+  int64_t maxRows;       ///< Rows a call may carry.
+  uint64_t arenaBytes;   ///< Shared activations.
+  uint64_t scratchBytes; ///< For each thread, after the shared part.
+};
+
+/// Where the weights come from at start.
+enum WeightSource : uint32_t { kEmbedded = 0, kBeside = 1, kRandom = 2 };
+
+/// A model as the compiler wrote it: the object file defines
+/// `extern "C" const Model sputnik_model`.
+struct Model {
+  uint32_t version; ///< kVersion.
+  uint32_t weightSource;
+  uint8_t imageId[kImageIdBytes];
+  /// decode: maxRows 1; verify: maxRows 8; prefill: many. Rows of decode and
+  /// verify are computed bit-identically.
+  Phase decode, verify, prefill;
+  int64_t vocabSize;       ///< Rows of the output head.
+  int64_t maxContext;      ///< Positions a slot's cache holds.
+  uint64_t cacheBytes;     ///< Virtual size of one slot's cache, all positions.
+  uint64_t cacheBytesPerToken;
+  uint64_t weightBytes;         ///< Size of the packed weights.
+  uint64_t weightBytesPerToken; ///< Weight bytes one decode step reads.
+  uint64_t macsPerToken;        ///< Multiply-adds with weights per token, head included.
+  uint64_t headMacs;            ///< The head's share: only rows in `outputs` pay it.
+  /// For WeightSource kRandom: writes bytes [begin, end) of the weights, a
+  /// multiple of 64 each, from the seed. Any split gives the same bytes.
+  void (*fillRandom)(uint8_t *weights, uint64_t begin, uint64_t end, uint64_t seed);
+  uint64_t seed;
+  /// Reads bytes (a multiple of 4096) once with the widest loads; the result
+  /// only keeps the reads alive.
+  uint64_t (*probeRead)(const uint8_t *data, uint64_t bytes);
+  /// Runs the dot primitive of prefill on registers only; returns how many
+  /// multiply-adds it did, about `iterations` times a constant.
+  uint64_t (*probeDot)(uint64_t iterations);
+  const uint8_t *tokenizer; ///< Tokenizer blob, see tokenizer/TokenizerBlob.h.
+  uint64_t tokenizerBytes;
+  const char *info; ///< JSON: what the executable was made from, how, for what.
+  uint64_t infoBytes;
+};
+
+} // namespace sputnik::abi
+
+extern "C" const sputnik::abi::Model sputnik_model;
+
+/// First byte of the embedded image: a segment of the executable, mapped by the
+/// kernel. Holds no image (zeros) unless the weight source is kEmbedded. A
+/// function, because the image is farther away than code can name directly.
+extern "C" const uint8_t *sputnik_image_address();
+
+#endif // SPUTNIK_RUNTIME_ABI_H

@@ -1,0 +1,33 @@
+//===- Cpus.h - The processors that this process may use ------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef SPUTNIK_RUNTIME_CPUS_H
+#define SPUTNIK_RUNTIME_CPUS_H
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sputnik::rt {
+
+/// The processors that the scheduler lets this process run on.
+struct Cpus {
+  /// Their numbers, ascending.
+  std::vector<int> all;
+  /// One of each physical core. Equal to `all` where the kernel does not say
+  /// which processors share a core.
+  std::vector<int> cores;
+  /// How many processors' worth of time a control group grants; `all.size()`
+  /// where there is no limit.
+  int64_t quota = 1;
+
+  /// How many threads to start when nobody asked for a number.
+  int64_t defaultThreads() const;
+
+  /// Reads the affinity mask, and topology and quota below `sysRoot`, which
+  /// need not exist.
+  static Cpus available(const std::string &sysRoot = "/sys");
+};
+
+} // namespace sputnik::rt
+
+#endif // SPUTNIK_RUNTIME_CPUS_H

@@ -1,0 +1,109 @@
+//===- Engine.cpp - Runs the phases of a model ----------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "runtime/Engine.h"
+#include "runtime/Cpus.h"
+#include "runtime/Executable.h"
+
+#include <algorithm>
+
+namespace sputnik::rt {
+
+Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
+                                               int64_t threads, int64_t slots) {
+  const abi::Model &model = program.model;
+  if (model.version != abi::kVersion)
+    return SPUTNIK_ERROR("the model was compiled for version %u of the "
+                         "runtime, this is version %u",
+                         model.version, abi::kVersion);
+  std::unique_ptr<Engine> engine(new Engine(program));
+
+  const Cpus cpus = Cpus::available();
+  if (threads == 0)
+    threads = std::min(cpus.defaultThreads(), ThreadPool::maxThreads);
+  Result<std::unique_ptr<ThreadPool>> pool = ThreadPool::create(threads, cpus);
+  if (!pool)
+    return pool.error();
+  engine->threadPool = std::move(*pool);
+
+  uint64_t arenaBytes = 0;
+  for (const abi::Phase *phase :
+       {&model.decode, &model.verify, &model.prefill}) {
+    engine->rowLimit = std::max(engine->rowLimit, phase->maxRows);
+    uint64_t bytes;
+    if (__builtin_mul_overflow(phase->scratchBytes,
+                               static_cast<uint64_t>(threads), &bytes) ||
+        __builtin_add_overflow(bytes, phase->arenaBytes, &bytes))
+      return SPUTNIK_ERROR("the activations of %lld threads do not fit the "
+                           "address space",
+                           static_cast<long long>(threads));
+    arenaBytes = std::max(arenaBytes, bytes);
+  }
+  Result<Mapping> arena = Mapping::anonymous(arenaBytes, "the activations");
+  if (!arena)
+    return arena.error();
+  engine->arena = std::move(*arena);
+
+  Result<KvCache> cache = KvCache::create(model, slots);
+  if (!cache)
+    return cache.error();
+  engine->kvCache = std::move(*cache);
+
+  Result<Image> image = Image::open(model, program.embeddedImage,
+                                    executablePath(), *engine->threadPool);
+  if (!image)
+    return image.error();
+  engine->image = std::move(*image);
+  return engine;
+}
+
+const abi::Phase &Engine::phaseFor(int64_t rows) const {
+  const abi::Model &model = program.model;
+  if (rows <= model.decode.maxRows)
+    return model.decode;
+  if (rows <= model.verify.maxRows)
+    return model.verify;
+  return model.prefill;
+}
+
+Status Engine::forward(const Rows &rows) {
+  const abi::Model &model = program.model;
+  const auto count = static_cast<int64_t>(rows.tokens.size());
+  if (count < 1 || count > rowLimit)
+    return SPUTNIK_ERROR("a step of %lld rows; it takes 1 to %lld",
+                         static_cast<long long>(count),
+                         static_cast<long long>(rowLimit));
+  for (size_t row = 0; row < rows.tokens.size(); ++row) {
+    if (rows.tokens[row] < 0 || rows.tokens[row] >= model.vocabSize)
+      return SPUTNIK_ERROR("token id %d is outside the model's vocabulary of "
+                           "%lld",
+                           rows.tokens[row],
+                           static_cast<long long>(model.vocabSize));
+    if (rows.slots[row] < 0 || rows.slots[row] >= kvCache.slots())
+      return SPUTNIK_ERROR("slot %d; there are %lld", rows.slots[row],
+                           static_cast<long long>(kvCache.slots()));
+    if (rows.positions[row] < 0 || rows.positions[row] >= model.maxContext)
+      return SPUTNIK_ERROR("position %d is outside the context of %lld tokens",
+                           rows.positions[row],
+                           static_cast<long long>(model.maxContext));
+  }
+  const abi::Phase &phase = phaseFor(count);
+  const abi::Step step = {
+      .tokens = rows.tokens.data(),
+      .slots = rows.slots.data(),
+      .positions = rows.positions.data(),
+      .outputs = rows.outputs.data(),
+      .logits = rows.logits,
+      .rows = count,
+      .numOutputs = static_cast<int64_t>(rows.outputs.size()),
+      .weights = image.weights(),
+      .arena = arena.data(),
+      .caches = kvCache.pointers(),
+      .barrier = &barrier,
+  };
+  threadPool->parallel([&](int64_t thread, int64_t threads) {
+    phase.run(&step, thread, threads);
+  });
+  return {};
+}
+
+} // namespace sputnik::rt

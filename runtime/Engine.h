@@ -1,0 +1,72 @@
+//===- Engine.h - Runs the phases of a model ------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef SPUTNIK_RUNTIME_ENGINE_H
+#define SPUTNIK_RUNTIME_ENGINE_H
+
+#include "runtime/Abi.h"
+#include "runtime/Image.h"
+#include "runtime/KvCache.h"
+#include "runtime/Mapping.h"
+#include "runtime/Result.h"
+#include "runtime/ThreadPool.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace sputnik::rt {
+
+/// An executable's model and where it keeps its weights.
+struct Program {
+  const abi::Model &model;
+  const uint8_t *embeddedImage;
+  uint64_t startNanoseconds; ///< When the process began, monotonic clock.
+};
+
+/// Token rows of one step. All spans but `outputs` have one element for each
+/// row.
+struct Rows {
+  std::span<const int32_t> tokens;
+  std::span<const int32_t> slots;
+  std::span<const int32_t> positions;
+  /// Rows whose logits are wanted, ascending.
+  std::span<const int32_t> outputs;
+  /// [outputs.size(), vocabSize], written.
+  float *logits = nullptr;
+};
+
+/// A model ready to run: weights, threads, activations and the caches of its
+/// slots. Steps are made one after the other.
+class Engine {
+public:
+  /// `threads` 0 means one for each core. Slots are the conversations that can
+  /// be kept at once.
+  static Result<std::unique_ptr<Engine>>
+  create(const Program &program, int64_t threads, int64_t slots = 1);
+
+  /// Runs one step of at least 1 and at most maxRows() rows, in the phase for
+  /// that many. Fails on ids, slots or positions that do not exist.
+  Status forward(const Rows &rows);
+
+  const abi::Model &model() const { return program.model; }
+  ThreadPool &pool() { return *threadPool; }
+  KvCache &cache() { return kvCache; }
+  const uint8_t *weights() const { return image.weights(); }
+  int64_t maxRows() const { return rowLimit; }
+
+private:
+  explicit Engine(const Program &program) : program(program) {}
+  const abi::Phase &phaseFor(int64_t rows) const;
+
+  const Program program;
+  std::unique_ptr<ThreadPool> threadPool;
+  Image image;
+  KvCache kvCache;
+  Mapping arena;
+  int64_t rowLimit = 1;
+  abi::Barrier barrier = {};
+};
+
+} // namespace sputnik::rt
+
+#endif // SPUTNIK_RUNTIME_ENGINE_H

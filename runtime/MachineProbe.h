@@ -1,0 +1,45 @@
+//===- MachineProbe.h - The machine's bounds ------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef SPUTNIK_RUNTIME_MACHINEPROBE_H
+#define SPUTNIK_RUNTIME_MACHINEPROBE_H
+
+#include "runtime/Engine.h"
+#include "runtime/Mapping.h"
+#include "runtime/Result.h"
+
+#include <cstdint>
+
+namespace sputnik::rt {
+
+/// Measures, with the code that the compiler generated for it, what the machine
+/// can do at most with all threads of an engine.
+class MachineProbe {
+public:
+  /// Reads go over the weights when these have at least smallestBytes, else
+  /// over a buffer of that size: in both cases more than caches hold.
+  static constexpr uint64_t smallestBytes = uint64_t{256} << 20;
+  static Result<MachineProbe> create(Engine &engine);
+
+  /// Bytes per second that one pass over the memory reads.
+  double readBytesPerSecond() const;
+  /// Operations per second of the dot instruction in use, a multiply-add
+  /// counting as two.
+  double dotOperationsPerSecond() const;
+
+private:
+  MachineProbe(Engine &engine, Mapping buffer, const uint8_t *begin,
+               uint64_t bytes)
+      : engine(&engine), buffer(std::move(buffer)), begin(begin), bytes(bytes) {
+  }
+  void calibrate();
+
+  Engine *engine;
+  Mapping buffer;
+  const uint8_t *begin;
+  uint64_t bytes; ///< A multiple of 4096.
+  uint64_t iterations = 1 << 12;
+};
+
+} // namespace sputnik::rt
+
+#endif // SPUTNIK_RUNTIME_MACHINEPROBE_H

@@ -1,0 +1,117 @@
+//===- Sampler.cpp - Picks the next token from a row of logits ------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "runtime/Sampler.h"
+#include "runtime/Exponential.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sputnik::rt {
+
+/// Tokens whose weight is below e^-this of the largest are dropped: all of them
+/// together are below the rounding of the sum.
+static constexpr double negligible = 64.0;
+
+Sampler::Sampler(const SamplingOptions &options, int64_t idCount)
+    : options(options), idCount(idCount), random(options.seed) {}
+
+bool Sampler::precedes(const Candidate &a, const Candidate &b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+Result<int32_t> Sampler::sample(std::span<const float> logits) {
+  logits = logits.first(std::min(
+      logits.size(), static_cast<size_t>(std::max<int64_t>(idCount, 0))));
+  int32_t best = -1;
+  float largest = -INFINITY;
+  for (size_t id = 0; id < logits.size(); ++id) {
+    if (std::isnan(logits[id]))
+      return SPUTNIK_ERROR("the model's logit of token %zu is not a number",
+                           id);
+    if (logits[id] > largest) {
+      largest = logits[id];
+      best = static_cast<int32_t>(id);
+    }
+  }
+  if (!std::isfinite(largest))
+    return SPUTNIK_ERROR("the model's largest logit is %s, expected a number",
+                         largest > 0 ? "infinite" : "minus infinity");
+  if (options.temperature <= 0)
+    return best;
+
+  const double scale = 1.0 / options.temperature;
+  const double lowest = static_cast<double>(largest) - negligible / scale;
+  candidates.clear();
+  for (size_t id = 0; id < logits.size(); ++id)
+    if (static_cast<double>(logits[id]) >= lowest)
+      candidates.push_back({0, logits[id], static_cast<int32_t>(id)});
+
+  if (options.topK > 0 &&
+      static_cast<size_t>(options.topK) < candidates.size()) {
+    std::nth_element(candidates.begin(), candidates.begin() + options.topK - 1,
+                     candidates.end(), precedes);
+    candidates.resize(static_cast<size_t>(options.topK));
+    std::sort(candidates.begin(), candidates.end(), precedes);
+  }
+  double sum = 0;
+  for (Candidate &candidate : candidates) {
+    candidate.weight = expNonPositive(
+        (static_cast<double>(candidate.logit) - static_cast<double>(largest)) *
+        scale);
+    sum += candidate.weight;
+  }
+  if (options.topP >= 1)
+    return draw(candidates.size(), sum);
+
+  // All tokens below this weight have less than 1 - p together, so that the
+  // others reach p without them.
+  const double needed = options.topP * sum;
+  const double floor =
+      (sum - needed) / (2 * static_cast<double>(candidates.size()));
+  std::erase_if(candidates, [floor](const Candidate &candidate) {
+    return candidate.weight < floor;
+  });
+  // Sort no further than p reaches.
+  double reached = 0;
+  size_t kept = 0;
+  for (size_t sorted = 0, step = 64; kept < candidates.size(); step *= 4) {
+    const size_t end = std::min(sorted + step, candidates.size());
+    const auto from = candidates.begin() + static_cast<std::ptrdiff_t>(sorted);
+    const auto to = candidates.begin() + static_cast<std::ptrdiff_t>(end);
+    if (to != candidates.end())
+      std::nth_element(from, to, candidates.end(), precedes);
+    std::sort(from, to, precedes);
+    for (; kept < end; ++kept) {
+      if (kept > 0 && reached >= needed)
+        return draw(kept, reached);
+      reached += candidates[kept].weight;
+    }
+    sorted = end;
+  }
+  return draw(kept, reached);
+}
+
+int32_t Sampler::draw(size_t count, double sum) {
+  double left = random.nextUnit() * sum;
+  for (size_t i = 0; i + 1 < count; ++i) {
+    left -= candidates[i].weight;
+    if (left < 0)
+      return candidates[i].id;
+  }
+  return candidates[count - 1].id;
+}
+
+double negativeLogLikelihood(std::span<const float> logits, int32_t target) {
+  const auto largest =
+      static_cast<double>(*std::max_element(logits.begin(), logits.end()));
+  double sum = 0;
+  for (float logit : logits) {
+    if (std::isnan(logit))
+      return NAN;
+    sum += expNonPositive(static_cast<double>(logit) - largest);
+  }
+  return std::log(sum) + largest -
+         static_cast<double>(logits[static_cast<size_t>(target)]);
+}
+
+} // namespace sputnik::rt

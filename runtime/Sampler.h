@@ -1,0 +1,59 @@
+//===- Sampler.h - Picks the next token from a row of logits --------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef SPUTNIK_RUNTIME_SAMPLER_H
+#define SPUTNIK_RUNTIME_SAMPLER_H
+
+#include "runtime/Random.h"
+#include "runtime/Result.h"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace sputnik::rt {
+
+/// How to sample. Applied in this order, as Hugging Face transformers does.
+struct SamplingOptions {
+  /// Divides the logits; 0 always takes the largest.
+  double temperature = 0.6;
+  /// Keeps the k largest logits; 0 keeps all.
+  int64_t topK = 0;
+  /// Keeps the fewest tokens whose probabilities reach p together: in
+  /// descending order, up to and with the one that crosses.
+  double topP = 0.95;
+  uint64_t seed = 0;
+};
+
+/// Samples tokens. Of equal logits the one with the lower id comes first. The
+/// same logits and seed give the same tokens on every platform.
+class Sampler {
+public:
+  /// Only ids below `idCount` are ever sampled.
+  Sampler(const SamplingOptions &options, int64_t idCount);
+
+  /// The next token. Fails if a logit is NaN or infinitely large, or if all
+  /// are infinitely small.
+  Result<int32_t> sample(std::span<const float> logits);
+
+private:
+  /// A token and its probability, up to a common factor.
+  struct Candidate {
+    double weight;
+    float logit;
+    int32_t id;
+  };
+  static bool precedes(const Candidate &a, const Candidate &b);
+  int32_t draw(size_t count, double sum);
+
+  const SamplingOptions options;
+  const int64_t idCount;
+  Random random;
+  std::vector<Candidate> candidates;
+};
+
+/// -log of the probability that softmax gives to `target`; NaN if any logit is.
+double negativeLogLikelihood(std::span<const float> logits, int32_t target);
+
+} // namespace sputnik::rt
+
+#endif // SPUTNIK_RUNTIME_SAMPLER_H

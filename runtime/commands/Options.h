@@ -1,0 +1,73 @@
+//===- Options.h - What the command line asks for -------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef SPUTNIK_RUNTIME_COMMANDS_OPTIONS_H
+#define SPUTNIK_RUNTIME_COMMANDS_OPTIONS_H
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace sputnik::rt {
+
+/// Where the tokens to work on come from: one of `text`, `file` and `ids`.
+struct PromptOptions {
+  std::optional<std::string> text;
+  std::optional<std::string> file; ///< `-`: standard input.
+  std::optional<std::string> ids;
+};
+
+/// What was given of SamplingOptions; the model's defaults fill the rest.
+struct SamplingChoice {
+  std::optional<double> temperature;
+  std::optional<double> topP;
+  std::optional<int64_t> topK;
+  std::optional<uint64_t> seed;
+};
+
+struct RunOptions {
+  PromptOptions prompt;
+  std::string system;
+  bool raw = false;
+  bool printIds = false;
+  bool ignoreEos = false;
+  int64_t maxTokens = -1;
+  SamplingChoice sampling;
+  int64_t threads = 0;
+};
+
+struct ChatOptions {
+  std::string system;
+  int64_t maxTokens = -1;
+  SamplingChoice sampling;
+  int64_t threads = 0;
+};
+
+struct LogitsOptions {
+  std::string ids;
+  std::string output;
+  int64_t threads = 0;
+};
+
+struct ScoreOptions {
+  PromptOptions prompt;
+  int64_t window = 0; ///< 0: the whole context.
+  bool json = false;
+  int64_t threads = 0;
+};
+
+struct BenchOptions {
+  std::optional<int64_t> prompt;
+  std::optional<int64_t> gen;
+  int64_t context = 0;
+  int64_t repeat = 3;
+  bool json = false;
+  int64_t threads = 0;
+};
+
+struct InfoOptions {
+  bool json = false;
+};
+
+} // namespace sputnik::rt
+
+#endif // SPUTNIK_RUNTIME_COMMANDS_OPTIONS_H

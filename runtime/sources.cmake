@@ -1,0 +1,42 @@
+# Every source of the runtime, relative to this folder: what an executable is
+# linked from, for whichever target.
+set(SPUTNIK_RUNTIME_SOURCES
+  Cpus.cpp
+  Engine.cpp
+  Executable.cpp
+  Files.cpp
+  Generate.cpp
+  Image.cpp
+  ImageSegment.cpp
+  Interrupt.cpp
+  KvCache.cpp
+  MachineProbe.cpp
+  Mapping.cpp
+  ModelInfo.cpp
+  Result.cpp
+  Sampler.cpp
+  Session.cpp
+  ThinkingText.cpp
+  ThreadPool.cpp
+  chat/ChatMessages.cpp
+  chat/ChatTemplate.cpp
+  chat/RenderCommand.cpp
+  commands/BenchCommand.cpp
+  commands/ChatCommand.cpp
+  commands/CommandLine.cpp
+  commands/InfoCommand.cpp
+  commands/LineReader.cpp
+  commands/LogitsCommand.cpp
+  commands/Main.cpp
+  commands/Prompt.cpp
+  commands/RunCommand.cpp
+  commands/ScoreCommand.cpp
+  commands/TextPrinter.cpp
+  tokenizer/Nfc.cpp
+  tokenizer/TextInput.cpp
+  tokenizer/TokenIds.cpp
+  tokenizer/TokenizeCommand.cpp
+  tokenizer/Tokenizer.cpp
+  tokenizer/Unicode.cpp
+  tokenizer/Utf8Stream.cpp
+)

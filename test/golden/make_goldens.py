@@ -1,0 +1,359 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Write the golden cases of this folder with Hugging Face transformers.
+
+Each case is a small random checkpoint in an awkward shape and what transformers
+computes with it on a CPU in float32: logits of chosen positions and 64 greedy
+tokens. README.md beside this file describes the format.
+
+    python test/golden/make_goldens.py [CASE...]
+
+Needs torch, transformers (5.x) and safetensors.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import (AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config,
+                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+from transformers.utils import logging
+
+import gguf_writer as gguf
+
+HERE = Path(__file__).resolve().parent
+GREEDY = 64
+# Below this relative gap between the two largest logits, rounding could choose the token.
+LEAST_MARGIN = 2e-3
+
+CLASSES = {"qwen2": (Qwen2Config, Qwen2ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM),
+           "qwen3": (Qwen3Config, Qwen3ForCausalLM)}
+
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
+          "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
+        "original_max_position_embeddings": 512}
+YARN_EXPLICIT = {"rope_type": "yarn", "rope_theta": 5000.0, "factor": 2.0,
+                 "original_max_position_embeddings": 256, "attention_factor": 0.9}
+
+
+def plain(theta):
+    return {"rope_type": "default", "rope_theta": theta}
+
+
+# spelling: "new" keeps rope_parameters and dtype as transformers 5 writes them, "classic" has
+# rope_theta, rope_scaling and torch_dtype, "type" besides says rope_scaling.type.
+CASES = {
+    "qwen2-hd80-g1": dict(
+        arch="qwen2", hidden=160, ffn=90, heads=2, kv=2, head_dim=None, vocab=203, tied=False,
+        rope=plain(10000.0), eps=1e-6, dtype="bfloat16", spelling="new"),
+    "qwen2-hd64-g3-tied": dict(
+        arch="qwen2", hidden=192, ffn=50, heads=3, kv=1, head_dim=None, vocab=277, tied=True,
+        rope=plain(1000000.0), eps=1e-5, dtype="float16", spelling="classic"),
+    "qwen2-hd64-g7-sharded": dict(
+        arch="qwen2", hidden=54, ffn=70, heads=7, kv=1, head_dim=64, vocab=197, tied=False,
+        rope=plain(10000.0), eps=1e-6, dtype="float32", spelling="classic", shard="340KB"),
+    "llama-hd64-g3-llama3": dict(
+        arch="llama", hidden=96, ffn=64, heads=3, kv=1, head_dim=64, vocab=269, tied=False,
+        rope=LLAMA3, eps=1e-5, dtype="float32", spelling="classic"),
+    "llama-hd128-g7-tied": dict(
+        arch="llama", hidden=56, ffn=75, heads=7, kv=1, head_dim=128, vocab=229, tied=True,
+        rope=plain(500000.0), eps=1e-5, dtype="bfloat16", spelling="new"),
+    "llama-hd80-g1": dict(
+        arch="llama", hidden=90, ffn=71, heads=2, kv=2, head_dim=80, vocab=251, tied=False,
+        rope=plain(10000.0), eps=1e-6, dtype="float16", spelling="classic"),
+    "qwen3-hd128-g3-yarn": dict(
+        arch="qwen3", hidden=60, ffn=77, heads=3, kv=1, head_dim=128, vocab=233, tied=False,
+        rope=YARN, eps=1e-6, dtype="float32", spelling="new"),
+    "qwen3-hd80-g7-tied": dict(
+        arch="qwen3", hidden=70, ffn=45, heads=7, kv=1, head_dim=80, vocab=211, tied=True,
+        rope=YARN_EXPLICIT, eps=1e-6, dtype="bfloat16", spelling="type"),
+}
+
+
+def make_model(case, seed):
+    config_class, model_class = CLASSES[case["arch"]]
+    rope = case["rope"]
+    length = int(rope.get("factor", 1) * rope.get("original_max_position_embeddings", 2048))
+    extra = {"head_dim": case["head_dim"]} if case["head_dim"] else {}
+    config = config_class(
+        vocab_size=case["vocab"], hidden_size=case["hidden"], intermediate_size=case["ffn"],
+        num_hidden_layers=2, num_attention_heads=case["heads"], num_key_value_heads=case["kv"],
+        max_position_embeddings=max(length, 512), rms_norm_eps=case["eps"], rope_parameters=rope,
+        tie_word_embeddings=case["tied"], bos_token_id=1, eos_token_id=2, pad_token_id=None, **extra)
+    model = model_class(config)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith("norm.weight"):
+                p.copy_(torch.empty(p.shape).uniform_(0.5, 1.5, generator=random))
+            elif name.endswith(".bias"):
+                p.copy_(torch.randn(p.shape, generator=random) * 0.5)
+            else:
+                # Branches outweigh the embedding, scores spread: attention decides the logits.
+                gain = {"embed": 0.3 * p.shape[1] ** 0.5, "q_pro": 1.6, "k_pro": 1.6, "v_pro": 2.0,
+                        "o_pro": 2.0, "down_": 3.0}.get(name.split(".")[-2][:5], 1.5)
+                p.copy_(torch.randn(p.shape, generator=random) * gain / p.shape[1] ** 0.5)
+    return model
+
+
+def spell_config(path, spelling, dtype):
+    config = json.loads(path.read_text())
+    config.pop("transformers_version", None)
+    if spelling != "new":
+        rope = config.pop("rope_parameters")
+        config["rope_theta"] = rope.pop("rope_theta")
+        config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
+        if spelling == "type":
+            rope["type"] = rope.pop("rope_type")
+        config.pop("dtype")
+        config["torch_dtype"] = dtype
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def prompts_of(vocab, seed):
+    random = np.random.default_rng(seed)
+    return [random.integers(3, vocab, n).tolist() for n in (1, 17, 300)]
+
+
+def rows_of(length):
+    return list(range(length)) if length <= 17 else sorted({*range(0, length, 37), length - 1})
+
+
+@torch.no_grad()
+def greedy(model, ids):
+    """64 greedy tokens and the smallest gap of the two best logits over the row's magnitude."""
+    out, margin, cache, step = [], float("inf"), None, torch.tensor([ids])
+    for _ in range(GREEDY):
+        result = model(input_ids=step, past_key_values=cache, use_cache=True)
+        cache, row = result.past_key_values, result.logits[0, -1]
+        best = row.topk(2)
+        margin = min(margin, ((best.values[0] - best.values[1]) / row.abs().max()).item())
+        out.append(int(best.indices[0]))
+        step = best.indices[:1][None]
+    return out, margin
+
+
+@torch.no_grad()
+def measure(model, prompts):
+    entries, values, offset, least = [], [], 0, float("inf")
+    for ids in prompts:
+        rows = rows_of(len(ids))
+        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, rows].numpy()
+        following, margin = greedy(model, ids)
+        least = min(least, margin)
+        entries.append({"ids": ids, "rows": rows, "offset": offset, "greedy": following})
+        values.append(logits.astype("<f4").ravel())
+        offset += logits.size
+    return entries, np.concatenate(values), least
+
+
+def write_golden(folder, model_path, vocab, measured, logits_file="golden.bin", note=None):
+    entries, values, margin = measured
+    golden = {"model": model_path, "vocab_size": vocab, "logits": logits_file,
+              "least_margin": round(margin, 6)}
+    if note:
+        golden["note"] = note
+    lines = [f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in golden.items()]
+    body = ",\n".join("    " + json.dumps(e, separators=(",", ":")) for e in entries)
+    lines.append(f'  "prompts": [\n{body}\n  ]')
+    (folder / "golden.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    if logits_file == "golden.bin":
+        (folder / "golden.bin").write_bytes(values.tobytes())
+
+
+def fresh(name):
+    folder = HERE / name
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    return folder
+
+
+def make_case(name, case):
+    dtype = getattr(torch, case["dtype"])
+    for seed in range(1, 200):
+        folder = fresh(name)
+        make_model(case, seed).to(dtype).save_pretrained(folder, max_shard_size=case.get("shard", "50GB"))
+        (folder / "generation_config.json").unlink(missing_ok=True)
+        spell_config(folder / "config.json", case["spelling"], case["dtype"])
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        measured = measure(model, prompts_of(case["vocab"], seed))
+        if measured[2] > LEAST_MARGIN:
+            break
+    else:
+        sys.exit(f"{name}: no seed leaves a margin of {LEAST_MARGIN}")
+    note = None
+    scaling = getattr(model.model.rotary_emb, "attention_scaling", 1.0)
+    if scaling != 1.0:
+        note = f"cos and sin are multiplied by {scaling!r}"
+    write_golden(folder, ".", case["vocab"], measured, note=note)
+    double = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    exact = measure(double, prompts_of(case["vocab"], seed))
+    rows = measured[1].reshape(-1, case["vocab"])
+    apart = np.abs(rows - exact[1].reshape(rows.shape)).max(axis=1) / np.abs(rows).max(axis=1)
+    distinct = [len(set(e["greedy"])) for e in measured[0]]
+    print(f"{name}: seed {seed}, margin {measured[2]:.4f}, float64 apart {apart.max():.1e}, "
+          f"logits std {rows.std():.2f} max {np.abs(rows).max():.1f}, distinct greedy {distinct}, "
+          f"same greedy in float64: {[e['greedy'] for e in exact[0]] == [e['greedy'] for e in measured[0]]}")
+    return model, measured, seed
+
+
+# GGUF variants
+
+def permute_heads(values, heads):
+    """Rows of q and k as arch "llama" stores them: halves of a head interleaved."""
+    rest = values.shape[1:]
+    return values.reshape(heads, 2, -1, *rest).swapaxes(1, 2).reshape(values.shape)
+
+
+def gguf_name(name):
+    whole = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+             "lm_head.weight": "output.weight"}
+    if name in whole:
+        return whole[name]
+    part = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "q_proj": "attn_q",
+            "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output", "gate_proj": "ffn_gate",
+            "up_proj": "ffn_up", "down_proj": "ffn_down"}
+    pieces = name.split(".")
+    return f"blk.{pieces[2]}.{part[pieces[-2]]}.{pieces[-1]}"
+
+
+def gguf_metadata(case, config):
+    arch = case["arch"]
+    head_dim = case["head_dim"] or case["hidden"] // case["heads"]
+    plain_bytes = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    tokens = [chr(b) for b in plain_bytes] + [chr(0x100 + i) for i in range(256 - len(plain_bytes))]
+    merges = ["t h", "th e", "a n", "an d"]
+    tokens += [m.replace(" ", "") for m in merges]
+    kinds = [1] * len(tokens)
+    bos = len(tokens)
+    tokens += ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>",
+               "<think>", "</think>"]
+    kinds += [3, 3, 3, 3, 4, 4]
+    while len(tokens) < case["vocab"]:
+        tokens.append(f"[PAD{len(tokens)}]")
+        kinds.append(1)  # Not 5, unused: the reference answers with these too.
+    metadata = [
+        ("general.architecture", gguf.STRING, arch), ("general.name", gguf.STRING, "golden"),
+        (f"{arch}.block_count", gguf.U32, 2),
+        (f"{arch}.context_length", gguf.U32, config.max_position_embeddings),
+        (f"{arch}.embedding_length", gguf.U32, case["hidden"]),
+        (f"{arch}.feed_forward_length", gguf.U32, case["ffn"]),
+        (f"{arch}.attention.head_count", gguf.U32, case["heads"]),
+        (f"{arch}.attention.head_count_kv", gguf.U32, case["kv"]),
+        (f"{arch}.attention.layer_norm_rms_epsilon", gguf.F32, case["eps"]),
+        (f"{arch}.rope.freq_base", gguf.F32, case["rope"]["rope_theta"])]
+    if case["head_dim"]:
+        metadata += [(f"{arch}.attention.key_length", gguf.U32, head_dim),
+                     (f"{arch}.attention.value_length", gguf.U32, head_dim)]
+    if arch == "llama":
+        metadata += [("llama.rope.dimension_count", gguf.U32, head_dim),
+                     ("llama.vocab_size", gguf.U32, case["vocab"])]
+    return metadata + [
+        ("general.quantization_version", gguf.U32, 2),
+        ("tokenizer.ggml.model", gguf.STRING, "gpt2"),
+        ("tokenizer.ggml.pre", gguf.STRING, "llama-bpe" if arch == "llama" else "deepseek-r1-qwen"),
+        ("tokenizer.ggml.tokens", gguf.ARRAY, (gguf.STRING, tokens)),
+        ("tokenizer.ggml.token_type", gguf.ARRAY, (gguf.I32, kinds)),
+        ("tokenizer.ggml.merges", gguf.ARRAY, (gguf.STRING, merges)),
+        ("tokenizer.ggml.bos_token_id", gguf.U32, bos),
+        ("tokenizer.ggml.eos_token_id", gguf.U32, bos + 1),
+        ("tokenizer.ggml.padding_token_id", gguf.U32, bos + 1),
+        ("tokenizer.ggml.add_bos_token", gguf.BOOL, True),
+        ("tokenizer.ggml.add_eos_token", gguf.BOOL, False)]
+
+
+def gguf_tensors(case, model, matrix_type):
+    """GGUF tensors in one type for matrices (F16 where Q8_0's block does not divide a row)."""
+    tensors = []
+    if case["rope"]["rope_type"] == "llama3":
+        rotary = model.model.rotary_emb
+        dims = 2 * rotary.inv_freq.numel()
+        base = case["rope"]["rope_theta"] ** (-torch.arange(0, dims, 2).double() / dims)
+        tensors.append(("rope_freqs.weight", (base / rotary.inv_freq.double()).float().numpy(), gguf.TYPE_F32))
+    for name, value in model.state_dict().items():
+        if name == "lm_head.weight" and case["tied"]:
+            continue
+        values = value.float().numpy()
+        if case["arch"] == "llama" and ".q_proj." in name:
+            values = permute_heads(values, case["heads"])
+        if case["arch"] == "llama" and ".k_proj." in name:
+            values = permute_heads(values, case["kv"])
+        kind = gguf.TYPE_F32 if values.ndim == 1 else matrix_type
+        if kind == gguf.TYPE_Q8_0 and values.shape[1] % 32:
+            kind = gguf.TYPE_F16
+        tensors.append((gguf_name(name), values, kind))
+    return tensors
+
+
+def dequantised(case, model):
+    """The model whose matrices hold what their Q8_0 (or F16) form stands for."""
+    state = {}
+    for name, value in model.state_dict().items():
+        values = value.float().numpy()
+        if values.ndim == 2:
+            values = (values.astype(np.float16).astype(np.float32) if values.shape[1] % 32
+                      else gguf.quantize_q8_0(values)[1])
+        state[name] = torch.from_numpy(values.copy())
+    model.load_state_dict(state)
+    return model
+
+
+def write_split(folder, metadata, tensors, parts):
+    """Part 1 has the model's metadata; every part says which it is."""
+    each = -(-len(tensors) // parts)
+    for part in range(parts):
+        own = metadata if part == 0 else []
+        own = own + [("split.no", gguf.U16, part), ("split.count", gguf.U16, parts),
+                     ("split.tensors.count", gguf.I32, len(tensors))]
+        gguf.write(folder / f"model-{part + 1:05}-of-{parts:05}.gguf", own,
+                   tensors[part * each:(part + 1) * each])
+
+
+def make_gguf_variants(name, case, model, measured, seed):
+    exact, exact_name, file_type = ((gguf.TYPE_F16, "f16", 1) if case["dtype"] == "float16"
+                                    else (gguf.TYPE_F32, "f32", 0))
+    metadata = gguf_metadata(case, model.config)
+    folder = fresh(f"{name}-gguf-{exact_name}")
+    gguf.write(folder / "model.gguf", metadata + [("general.file_type", gguf.U32, file_type)],
+               gguf_tensors(case, model, exact))
+    write_golden(folder, "model.gguf", case["vocab"], measured, f"../{name}/golden.bin")
+
+    split = case["arch"] == "llama"
+    metadata = metadata + [("general.file_type", gguf.U32, 7)]
+    tensors = gguf_tensors(case, model, gguf.TYPE_Q8_0)
+    model = dequantised(case, model)
+    # The checkpoint is given here, so it is the prompts that look for a margin.
+    for prompt_seed in range(seed, seed + 200):
+        measured = measure(model, prompts_of(case["vocab"], prompt_seed))
+        if measured[2] > LEAST_MARGIN:
+            break
+    else:
+        sys.exit(f"{name}: no prompts leave a margin of {LEAST_MARGIN} in Q8_0")
+    folder = fresh(f"{name}-gguf-q8_0")
+    if split:
+        write_split(folder, metadata, tensors, 2)
+    else:
+        gguf.write(folder / "model.gguf", metadata, tensors)
+    write_golden(folder, "model-00001-of-00002.gguf" if split else "model.gguf", case["vocab"], measured)
+    print(f"{name}-gguf-q8_0: margin {measured[2]:.4f}")
+
+
+def main():
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    for name, case in CASES.items():
+        if len(sys.argv) > 1 and name not in sys.argv[1:]:
+            continue
+        made = make_case(name, case)
+        if name in ("qwen2-hd64-g3-tied", "llama-hd64-g3-llama3"):
+            make_gguf_variants(name, case, *made)
+
+
+if __name__ == "__main__":
+    main()

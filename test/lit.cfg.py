@@ -1,0 +1,80 @@
+# Configuration of lit, LLVM's test runner, for the tests under test/.
+#
+# Substitutions: %sputnik, %sputnik-opt and the other programs of build/bin as
+# %<name>; %models and %shared (test data beside the repository) for folders;
+# %run-aarch64 before an AArch64 executable. FileCheck, not and split-file are
+# on the path.
+#
+# Features for REQUIRES: <arch>-pack, qemu-aarch64, shared-data, root, long, and
+# the host's instruction sets under LLVM's names (avx2, avx512bf16, ...).
+
+import os
+import platform
+import shutil
+
+import lit.formats
+
+config.name = "Sputnik"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".ll", ".test"]
+config.excludes = ["unit", "fuzz", "golden", "Inputs"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.sputnik_binary_dir, "test")
+
+programs = os.path.join(config.sputnik_binary_dir, "bin")
+config.environment["PATH"] = os.pathsep.join(
+    [programs, config.llvm_tools_dir, config.environment["PATH"]]
+)
+
+# Longer names first: a substitution replaces prefixes of other words too.
+names = {"sputnik", "sputnik-opt", "fake-model"}
+if os.path.isdir(programs):
+    names |= set(os.listdir(programs))
+for name in sorted(names, key=len, reverse=True):
+    config.substitutions.append(("%" + name, os.path.join(programs, name)))
+
+shared = os.environ.get(
+    "SPUTNIK_SHARED_DATA",
+    os.path.join(config.sputnik_source_dir, "..", "shared", "data"),
+)
+config.substitutions.append(("%shared", os.path.abspath(shared)))
+if os.path.isdir(shared):
+    config.available_features.add("shared-data")
+config.substitutions.append(
+    ("%models", os.path.join(config.sputnik_source_dir, "models"))
+)
+
+for arch in config.runtime_packs:
+    config.available_features.add(arch + "-pack")
+emulator = shutil.which("qemu-aarch64-static")
+if platform.machine() == "aarch64":
+    emulator = "env"
+if emulator:
+    config.available_features.add("qemu-aarch64")
+    config.substitutions.append(("%run-aarch64", emulator))
+
+if os.geteuid() == 0:
+    config.available_features.add("root")
+if os.environ.get("SPUTNIK_LONG"):
+    config.available_features.add("long")
+    config.environment["SPUTNIK_LONG"] = "1"
+
+
+def host_instruction_sets():
+    """The flags of the first processor, spelled as LLVM does."""
+    try:
+        with open("/proc/cpuinfo") as info:
+            for line in info:
+                if line.startswith(("flags", "Features")):
+                    flags = line.split(":", 1)[1].split()
+                    # avx512_bf16 is avx512bf16, amx_int8 is amx-int8.
+                    return {
+                        flag.replace("amx_", "amx-").replace("_", "")
+                        for flag in flags
+                    }
+    except OSError:
+        pass
+    return set()
+
+
+config.available_features |= host_instruction_sets()

@@ -1,0 +1,215 @@
+//===- GoldenTest.cpp - Whole models against transformers -----------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Compiles every checkpoint in test/golden with the driver and compares the
+// executables with what Hugging Face transformers computed in float32: logits,
+// greedy tokens, and the same bytes for one and two threads.
+//
+//===----------------------------------------------------------------------===//
+
+#include "test/models/Process.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/Path.h"
+
+#include <cmath>
+#include <cstring>
+#include <map>
+
+using namespace llvm;
+using namespace sputnik;
+
+namespace {
+
+struct Prompt {
+  std::string ids;
+  std::vector<int64_t> rows;
+  int64_t offset;
+  std::string greedy;
+};
+
+struct Golden {
+  std::string model;
+  int64_t vocabulary;
+  std::vector<float> logits;
+  std::vector<Prompt> prompts;
+};
+
+std::vector<float> readFloats(const Twine &path) {
+  auto buffer = MemoryBuffer::getFile(path, /*IsText=*/false,
+                                      /*RequiresNullTerminator=*/false);
+  if (!buffer) {
+    ADD_FAILURE() << path.str() << ": " << buffer.getError().message();
+    return {};
+  }
+  std::vector<float> values((*buffer)->getBufferSize() / sizeof(float));
+  std::memcpy(values.data(), (*buffer)->getBufferStart(),
+              values.size() * sizeof(float));
+  return values;
+}
+
+std::string joinIds(const json::Array &ids) {
+  std::vector<std::string> text;
+  for (const json::Value &id : ids)
+    text.push_back(std::to_string(*id.getAsInteger()));
+  return join(text, ",");
+}
+
+Golden readGolden(StringRef name) {
+  std::string folder =
+      (Twine(SPUTNIK_SOURCE_DIR "/test/golden/") + name + "/").str();
+  auto buffer = MemoryBuffer::getFile(folder + "golden.json");
+  Expected<json::Value> value = json::parse((*buffer)->getBuffer());
+  const json::Object &object = *value->getAsObject();
+  Golden golden;
+  StringRef model = *object.getString("model");
+  golden.model = model == "." ? folder : folder + model.str();
+  golden.vocabulary = *object.getInteger("vocab_size");
+  golden.logits = readFloats(folder + *object.getString("logits"));
+  for (const json::Value &entry : *object.getArray("prompts")) {
+    const json::Object &prompt = *entry.getAsObject();
+    Prompt result;
+    result.ids = joinIds(*prompt.getArray("ids"));
+    for (const json::Value &row : *prompt.getArray("rows"))
+      result.rows.push_back(*row.getAsInteger());
+    result.offset = *prompt.getInteger("offset");
+    result.greedy = joinIds(*prompt.getArray("greedy"));
+    golden.prompts.push_back(result);
+  }
+  return golden;
+}
+
+std::vector<std::string> listGoldens() {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (sys::fs::directory_iterator it(SPUTNIK_SOURCE_DIR "/test/golden", error),
+       end;
+       it != end && !error; it.increment(error))
+    if (sys::fs::exists(it->path() + "/golden.json"))
+      names.push_back(sys::path::filename(it->path()).str());
+  sort(names);
+  return names;
+}
+
+struct Config {
+  std::string golden, quant, level, target = "native";
+  std::vector<std::string> emulator = {};
+
+  std::string name() const {
+    std::string text = golden + "_" + quant + "_O" + level + "_" + target;
+    for (char &c : text)
+      if (!isAlnum(c))
+        c = '_';
+    return text;
+  }
+};
+
+/// How far logits may be from float32's, as fractions of the largest magnitude
+/// of their row. In bf16, with 8 bits of precision, weights, cache and (in
+/// prefill) activations are rounded once each.
+struct Tolerance {
+  double worst, rootMeanSquare;
+};
+
+Tolerance toleranceOf(StringRef quant) {
+  return quant == "f32" ? Tolerance{1e-4, 1e-4} : Tolerance{8e-2, 2e-2};
+}
+
+class GoldenTest : public testing::TestWithParam<Config> {};
+
+} // namespace
+
+TEST_P(GoldenTest, MatchesTransformers) {
+  const Config &config = GetParam();
+  Golden golden = readGolden(config.golden);
+  TemporaryFolder folder;
+  std::string executable = folder.path("model");
+  run({SPUTNIK_PROGRAM, "compile", golden.model, "-o", executable,
+       "--quant=" + config.quant, "-O" + config.level,
+       "--target=" + config.target, "--quiet"});
+  std::vector<std::string> base = config.emulator;
+  base.push_back(executable);
+  auto with = [&](std::vector<std::string> rest) {
+    std::vector<std::string> command = base;
+    command.insert(command.end(), rest.begin(), rest.end());
+    return command;
+  };
+
+  Tolerance tolerance = toleranceOf(config.quant);
+  for (const Prompt &prompt : golden.prompts) {
+    std::vector<float> logits[2];
+    for (int threads : {1, 2}) {
+      std::string file = folder.path("logits");
+      run(with({"logits", "--ids", prompt.ids, "-o", file, "--threads",
+                std::to_string(threads)}));
+      logits[threads - 1] = readFloats(file);
+    }
+    ASSERT_EQ(logits[0].size(),
+              golden.vocabulary * (1 + StringRef(prompt.ids).count(',')));
+    ASSERT_EQ(logits[0].size(), logits[1].size());
+    EXPECT_EQ(std::memcmp(logits[0].data(), logits[1].data(),
+                          logits[0].size() * sizeof(float)),
+              0)
+        << "one and two threads differ";
+    double worst = 0, squares = 0;
+    for (auto [k, row] : enumerate(prompt.rows)) {
+      ArrayRef<float> expected(
+          &golden.logits[prompt.offset + k * golden.vocabulary],
+          golden.vocabulary);
+      ArrayRef<float> found(&logits[0][row * golden.vocabulary],
+                            golden.vocabulary);
+      double largest = 0;
+      for (float value : expected)
+        largest = std::max<double>(largest, std::fabs(value));
+      for (auto [a, b] : zip(expected, found)) {
+        double error = std::fabs(double(a) - b) / largest;
+        // Written so that a NaN fails.
+        worst = error <= worst ? worst : error;
+        squares += error * error;
+      }
+    }
+    double mean = std::sqrt(
+        squares / static_cast<double>(prompt.rows.size() * golden.vocabulary));
+    EXPECT_LE(worst, tolerance.worst);
+    EXPECT_LE(mean, tolerance.rootMeanSquare);
+    if (config.quant == "f32") {
+      std::string greedy =
+          run(with({"run", "--ids", prompt.ids, "-n", "64", "--temp", "0",
+                    "--print-ids", "--ignore-eos"}));
+      EXPECT_EQ(StringRef(greedy).trim(), prompt.greedy);
+    }
+  }
+}
+
+static std::vector<Config> allConfigs() {
+  std::vector<Config> configs;
+  for (const std::string &golden : listGoldens())
+    for (const char *quant : {"f32", "bf16"})
+      for (const char *level : {"0", "3"})
+        configs.push_back({golden, quant, level});
+  return configs;
+}
+
+/// One model of each family on targets beside the machine's own.
+static std::vector<Config> crossConfigs() {
+  std::vector<Config> configs;
+  for (const char *golden :
+       {"qwen2-hd80-g1", "llama-hd64-g3-llama3", "qwen3-hd128-g3-yarn"})
+    for (const char *quant : {"f32", "bf16"}) {
+#ifdef __x86_64__
+      configs.push_back({golden, quant, "3", "x86-64-v3"});
+      if (__builtin_cpu_supports("x86-64-v4"))
+        configs.push_back({golden, quant, "3", "x86-64-v4"});
+#endif
+      if (ErrorOr<std::string> qemu =
+              sys::findProgramByName("qemu-aarch64-static");
+          qemu && SPUTNIK_HAVE_AARCH64)
+        configs.push_back({golden, quant, "3", "aarch64", {*qemu}});
+    }
+  return configs;
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldenTest);
+INSTANTIATE_TEST_SUITE_P(Native, GoldenTest, testing::ValuesIn(allConfigs()),
+                         [](const auto &info) { return info.param.name(); });
+INSTANTIATE_TEST_SUITE_P(Cross, GoldenTest, testing::ValuesIn(crossConfigs()),
+                         [](const auto &info) { return info.param.name(); });

@@ -1,0 +1,75 @@
+// RUN: %sputnik-opt %s --split-input-file --verify-each --r1-stage-activations | FileCheck %s
+// RUN: %sputnik-opt %s --split-input-file --r1-stage-activations --r1-stage-activations | FileCheck %s
+// RUN: %sputnik-opt %s --split-input-file --r1-stage-activations --remarks-filter=r1-stage-activations \
+// RUN:   --remark-format=emitRemark -o %t 2>&1 | FileCheck %s --check-prefix=REMARK
+
+!dots = tensor<16x32xf32, #r1.encoding<bf16, panel = 16, step = 2>>
+!rows = tensor<16x32xf32, #r1.encoding<bf16>>
+
+module attributes {r1.target = #r1.target<"x86_64-linux-gnu", "znver4", "+avx512bf16",
+    vector_bits = 512, vector_registers = 32, bf16_dot = avx512bf16,
+    l1 = 32768, l2 = 1048576, l3 = 33554432, cores = 2>} {
+  r1.weight @w : tensor<16x32xf32> from [#r1.origin<"m", 0, 1024, "bf16">]
+  r1.derived @a : !dots {
+    %0 = r1.read @w : tensor<16x32xf32>
+    %1 = r1.encode %0 : tensor<16x32xf32> -> !dots
+    r1.yield %1 : !dots
+  }
+  r1.derived @b : !rows {
+    %0 = r1.read @w : tensor<16x32xf32>
+    %1 = r1.encode %0 : tensor<16x32xf32> -> !rows
+    r1.yield %1 : !rows
+  }
+
+  // Two linears share a cast; the third has no weight for it.
+
+  // CHECK-LABEL: func.func @prefill
+  // CHECK-SAME:    %[[X:[a-z0-9]+]]: tensor<?x32xf32>
+  // CHECK-NEXT:  %[[C:.*]] = r1.cast %[[X]] : tensor<?x32xf32> -> tensor<?x32xbf16>
+  // CHECK-NEXT:  r1.linear %[[C]], @a : tensor<?x32xbf16> -> tensor<?x16xf32>
+  // CHECK-NEXT:  r1.linear %[[C]], @a : tensor<?x32xbf16> -> tensor<?x16xf32>
+  // CHECK-NEXT:  r1.linear %[[X]], @b : tensor<?x32xf32> -> tensor<?x16xf32>
+  // REMARK: [Missed] {{.*}}@b takes f32 rows: it is not stored in bf16 with step 2
+  func.func @prefill(%x: tensor<?x32xf32>)
+      -> (tensor<?x16xf32>, tensor<?x16xf32>, tensor<?x16xf32>)
+      attributes {r1.phase = #r1.phase<prefill, max_rows = 256>} {
+    %0 = r1.linear %x, @a : tensor<?x32xf32> -> tensor<?x16xf32>
+    %1 = r1.linear %x, @a : tensor<?x32xf32> -> tensor<?x16xf32>
+    %2 = r1.linear %x, @b : tensor<?x32xf32> -> tensor<?x16xf32>
+    return %0, %1, %2 : tensor<?x16xf32>, tensor<?x16xf32>, tensor<?x16xf32>
+  }
+
+  // Nothing to do: few rows are rounded where they are used.
+
+  // CHECK-LABEL: func.func @decode
+  // CHECK-NOT: r1.cast
+  func.func @decode(%x: tensor<?x32xf32>) -> tensor<?x16xf32>
+      attributes {r1.phase = #r1.phase<decode, max_rows = 1>} {
+    %0 = r1.linear %x, @a : tensor<?x32xf32> -> tensor<?x16xf32>
+    return %0 : tensor<?x16xf32>
+  }
+}
+
+// -----
+
+!dots = tensor<16x32xf32, #r1.encoding<bf16, panel = 16, step = 2>>
+
+// Nothing to do: without dot instructions, rounding would only lose precision.
+
+module attributes {r1.target = #r1.target<"x86_64-linux-gnu", "haswell", "+avx2",
+    vector_bits = 256, vector_registers = 16, bf16_dot = fma,
+    l1 = 32768, l2 = 262144, l3 = 33554432, cores = 2>} {
+  r1.weight @w : tensor<16x32xf32> from [#r1.origin<"m", 0, 1024, "bf16">]
+  r1.derived @a : !dots {
+    %0 = r1.read @w : tensor<16x32xf32>
+    %1 = r1.encode %0 : tensor<16x32xf32> -> !dots
+    r1.yield %1 : !dots
+  }
+  // CHECK-LABEL: func.func @prefill
+  // CHECK-NOT: r1.cast
+  func.func @prefill(%x: tensor<?x32xf32>) -> tensor<?x16xf32>
+      attributes {r1.phase = #r1.phase<prefill, max_rows = 256>} {
+    %0 = r1.linear %x, @a : tensor<?x32xf32> -> tensor<?x16xf32>
+    return %0 : tensor<?x16xf32>
+  }
+}

@@ -1,0 +1,68 @@
+//===- KernelFixture.h - One kernel against float64 -------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef SPUTNIK_TEST_UNIT_KERNELS_KERNELFIXTURE_H
+#define SPUTNIK_TEST_UNIT_KERNELS_KERNELFIXTURE_H
+
+#include "benchmarks/GraphText.h"
+#include "benchmarks/LoadedGraph.h"
+#include "benchmarks/StepRunner.h"
+#include "test/unit/kernels/Reference.h"
+#include "test/unit/weights/WeightFixture.h"
+
+#include <map>
+#include <tuple>
+
+namespace sputnik::testing {
+
+/// Code as made with a scheme and an optimisation level.
+class KernelFixture
+    : public WeightFixture,
+      public ::testing::WithParamInterface<std::tuple<r1::Scheme, int>> {
+protected:
+  KernelFixture();
+
+  r1::Scheme scheme() const { return std::get<0>(GetParam()); }
+  int optLevel() const { return std::get<1>(GetParam()); }
+  /// Whether prefill's linears round their inputs to bf16.
+  bool roundsActivations();
+
+  /// Adds a tensor of normal values with the given deviation and mean, and
+  /// gives what the image holds of it. One row makes a vector, which is stored
+  /// in f32.
+  Matrix tensor(const std::string &name, int64_t rows, int64_t columns,
+                double deviation = 1, double mean = 0);
+  /// Only after all tensors are added.
+  GraphText graph(const GraphText::Cache &cache);
+  GraphText graph() { return graph(GraphText::Cache()); }
+
+  /// Runs a sequence of rows with tokens and positions 0.. through decode,
+  /// verify and prefill, each with 1, 2 and 3 threads, and expects:
+  /// * each result within `tolerance` of the greatest magnitude in its row of
+  ///   `expected`, prefill's of `expectedPrefill`;
+  /// * the same bits whatever the number of threads;
+  /// * the same bits in decode and verify.
+  void check(const std::string &text, const Matrix &expected,
+             const Matrix &expectedPrefill, double tolerance);
+  void check(const std::string &text, const Matrix &expected,
+             double tolerance) {
+    check(text, expected, expected, tolerance);
+  }
+
+private:
+  std::mt19937 generator{7};
+};
+
+/// Names an instantiation.
+std::string kernelParamName(
+    const ::testing::TestParamInfo<std::tuple<r1::Scheme, int>> &info);
+
+#define SPUTNIK_INSTANTIATE_KERNELS(Fixture)                                   \
+  INSTANTIATE_TEST_SUITE_P(                                                    \
+      Schemes, Fixture,                                                        \
+      ::testing::Combine(::testing::Values(r1::Scheme::F32, r1::Scheme::BF16), \
+                         ::testing::Values(0, 3)),                             \
+      kernelParamName)
+
+} // namespace sputnik::testing
+
+#endif // SPUTNIK_TEST_UNIT_KERNELS_KERNELFIXTURE_H

@@ -1,0 +1,139 @@
+//===- LinearTest.cpp - Products with weights against float64 -------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "test/unit/kernels/KernelFixture.h"
+
+#include <cmath>
+
+namespace sputnik::testing {
+namespace {
+
+constexpr int64_t rows = 43;
+
+/// Sums are in f32 over at most a few hundred products.
+constexpr double tolerance = 1e-5;
+
+class LinearTest : public KernelFixture {
+protected:
+  Matrix weight(const std::string &name, int64_t outputs, int64_t inputs) {
+    return tensor(name, outputs, inputs,
+                  1 / std::sqrt(static_cast<double>(inputs)));
+  }
+
+  /// Rows that need more bits than bf16 has: the sum of two embeddings.
+  void addInput(int64_t features) {
+    const Matrix a = tensor("a", rows, features);
+    const Matrix b = tensor("b", rows, features, 0.1);
+    exact = sum(a, b);
+    for (double &value : exact.values)
+      value = static_cast<float>(value);
+    staged = roundsActivations() ? rounded(exact) : exact;
+  }
+  GraphText::Rows input(GraphText &g) {
+    return g.add(g.embed("a", rows, exact.columns),
+                 g.embed("b", rows, exact.columns));
+  }
+
+  Matrix exact, staged;
+};
+
+class LinearShapeTest : public LinearTest {
+protected:
+  void checkShape(int64_t outputs, int64_t inputs) {
+    SCOPED_TRACE(std::to_string(outputs) + " x " + std::to_string(inputs));
+    addInput(inputs);
+    const Matrix w = weight("w", outputs, inputs);
+    const Matrix bias = tensor("bias", 1, outputs);
+    GraphText g = graph();
+    auto y = g.linear(input(g), "w", outputs, "bias");
+    check(g.finish(g.selectOutputs(y)), linear(exact, w, bias),
+          linear(staged, w, bias), tolerance);
+  }
+};
+
+TEST_P(LinearShapeTest, OneByOne) { checkShape(2, 1); }
+TEST_P(LinearShapeTest, WholePanels) { checkShape(64, 32); }
+TEST_P(LinearShapeTest, OddInputs) { checkShape(48, 37); }
+TEST_P(LinearShapeTest, OddOutputs) { checkShape(33, 64); }
+TEST_P(LinearShapeTest, OddBoth) { checkShape(257, 129); }
+TEST_P(LinearShapeTest, ManyPanels) { checkShape(400, 300); }
+TEST_P(LinearShapeTest, FewerPanelsThanThreads) { checkShape(20, 75); }
+
+TEST_P(LinearTest, HeadReadsTheWantedRows) {
+  for (int64_t outputs : {40, 77}) {
+    const std::string suffix = std::to_string(outputs);
+    const Matrix x = tensor("x" + suffix, rows, 33);
+    const Matrix w = weight("w" + suffix, outputs, 33);
+    GraphText g = graph();
+    auto selected = g.selectOutputs(g.embed("x" + suffix, rows, 33));
+    check(g.finish(g.linear(selected, "w" + suffix, outputs)), linear(x, w),
+          tolerance);
+  }
+}
+
+TEST_P(LinearTest, NormBefore) {
+  addInput(75);
+  const Matrix gain = tensor("gain", 1, 75, 0.3, 1);
+  const Matrix w = weight("w", 50, 75);
+  GraphText g = graph();
+  auto y = g.linear(g.norm(input(g), "gain"), "w", 50);
+  const Matrix normal = rmsNorm(exact, gain);
+  // A norm in f32 may fall on the other side of a tie: one unit of bf16 in some
+  // of the inputs.
+  check(g.finish(g.selectOutputs(y)), linear(normal, w),
+        linear(roundsActivations() ? rounded(normal) : normal, w),
+        roundsActivations() ? 1e-3 : tolerance);
+}
+
+TEST_P(LinearTest, ResidualAfter) {
+  addInput(64);
+  const Matrix w = weight("w", 64, 64);
+  GraphText g = graph();
+  auto x = input(g);
+  check(g.finish(g.selectOutputs(g.add(x, g.linear(x, "w", 64)))),
+        sum(linear(exact, w), exact), sum(linear(staged, w), exact), tolerance);
+}
+
+TEST_P(LinearTest, ResidualAfterOddOutputs) {
+  addInput(75);
+  const Matrix w = weight("w", 75, 75);
+  GraphText g = graph();
+  auto x = input(g);
+  check(g.finish(g.selectOutputs(g.add(x, g.linear(x, "w", 75)))),
+        sum(linear(exact, w), exact), sum(linear(staged, w), exact), tolerance);
+}
+
+TEST_P(LinearTest, GateAndUp) {
+  addInput(75);
+  for (int64_t inner : {16, 48, 100}) {
+    const std::string suffix = std::to_string(inner);
+    const Matrix gate = weight("gate" + suffix, inner, 75);
+    const Matrix up = weight("up" + suffix, inner, 75);
+    GraphText g = graph();
+    auto x = input(g);
+    auto y = g.swiglu(g.linear(x, "gate" + suffix, inner),
+                      g.linear(x, "up" + suffix, inner));
+    check(g.finish(g.selectOutputs(y)),
+          swiglu(linear(exact, gate), linear(exact, up)),
+          swiglu(linear(staged, gate), linear(staged, up)), tolerance);
+  }
+}
+
+TEST_P(LinearTest, HeadNormAndRopeAfter) {
+  for (int64_t dim : {32, 80}) {
+    const std::string suffix = std::to_string(dim);
+    const Matrix x = tensor("x" + suffix, rows, 64);
+    const Matrix w = weight("w" + suffix, 3 * dim, 64);
+    const Matrix gain = tensor("gain" + suffix, 1, dim, 0.3, 1);
+    GraphText g = graph();
+    auto q = g.linear(g.embed("x" + suffix, rows, 64), "w" + suffix, 3 * dim);
+    auto y = g.rope(g.norm(q, "gain" + suffix, dim), dim);
+    check(g.finish(g.selectOutputs(y)), rope(rmsNorm(linear(x, w), gain), dim),
+          tolerance);
+  }
+}
+
+SPUTNIK_INSTANTIATE_KERNELS(LinearTest);
+SPUTNIK_INSTANTIATE_KERNELS(LinearShapeTest);
+
+} // namespace
+} // namespace sputnik::testing

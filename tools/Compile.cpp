@@ -1,0 +1,366 @@
+//===- Compile.cpp - From a checkpoint to an executable -------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "tools/Compile.h"
+
+#include "codegen/cpu/ModelObject.h"
+#include "codegen/cpu/Target.h"
+#include "codegen/link/Linker.h"
+#include "codegen/link/OutputFile.h"
+#include "codegen/weights/WeightWriter.h"
+#include "importer/Checkpoint.h"
+#include "importer/Graph.h"
+#include "importer/Licence.h"
+#include "importer/TokenizerBlobWriter.h"
+#include "importer/TokenizerReader.h"
+#include "passes/Pipelines.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/BLAKE3.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace sputnik;
+using llvm::Error;
+using llvm::Expected;
+
+namespace {
+
+/// Turns diagnostics of MLIR into one llvm::Error.
+class DiagnosticCollector {
+public:
+  explicit DiagnosticCollector(MLIRContext &context)
+      : handler(&context, [this](Diagnostic &diagnostic) {
+          if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+            return failure();
+          if (message.empty())
+            message = diagnostic.str();
+          return success();
+        }) {}
+
+  Error takeError() {
+    return llvm::createStringError(message.empty() ? "internal error"
+                                                   : message.c_str());
+  }
+
+private:
+  std::string message;
+  ScopedDiagnosticHandler handler;
+};
+
+/// One compilation.
+class Compiler {
+public:
+  explicit Compiler(const CompileOptions &options)
+      : options(options), diagnostics(context) {
+    context.loadDialect<r1::R1Dialect, func::FuncDialect>();
+  }
+
+  Error run();
+
+private:
+  Error import();
+  Error runPasses();
+  Error readTokenizer();
+  std::string describe();
+  Error writeText();
+  Error writeExecutable();
+  Expected<SmallString<0>> makeObject(ArrayRef<uint8_t> id);
+  r1::Scheme kvScheme() const {
+    return options.kv.value_or(options.scheme == r1::Scheme::F32
+                                   ? r1::Scheme::F32
+                                   : r1::Scheme::BF16);
+  }
+  /// Identity of everything but the bytes of the weights.
+  ContentId identify();
+  uint64_t imageBytes() {
+    return (*module)->getAttrOfType<IntegerAttr>(r1::kImageBytesAttr).getInt();
+  }
+  Expected<ContentId> fillImage(const ImageSink &image);
+
+  const CompileOptions &options;
+  MLIRContext context;
+  DiagnosticCollector diagnostics;
+  r1::TargetAttr target;
+  std::optional<Checkpoint> checkpoint;
+  OwningOpRef<ModuleOp> module;
+  llvm::SmallVector<char, 0> tokenizer;
+  std::string info;
+};
+
+} // namespace
+
+Error Compiler::import() {
+  Expected<r1::TargetAttr> found = cpu::getTarget(options.target, context);
+  if (!found)
+    return found.takeError();
+  target = *found;
+  Expected<Checkpoint> opened = options.weights == WeightsKind::Random
+                                    ? Checkpoint::openConfigOnly(options.model)
+                                    : Checkpoint::open(options.model);
+  if (!opened)
+    return opened.takeError();
+  checkpoint.emplace(std::move(*opened));
+
+  ImportOptions import;
+  import.target = target;
+  import.kvElement = kvScheme() == r1::Scheme::F32
+                         ? Type(Float32Type::get(&context))
+                         : BFloat16Type::get(&context);
+  import.maxContext = options.maxContext;
+  import.randomWeights = options.weights == WeightsKind::Random;
+  Expected<OwningOpRef<ModuleOp>> graph =
+      importModel(*checkpoint, context, import);
+  if (!graph)
+    return graph.takeError();
+  module = std::move(*graph);
+  return Error::success();
+}
+
+Error Compiler::runPasses() {
+  PassManager pm(&context);
+  r1::PipelineOptions pipeline;
+  pipeline.optLevel = options.optLevel;
+  pipeline.scheme = options.scheme;
+  r1::buildPipeline(pm, pipeline);
+  if (failed(pm.run(*module)))
+    return diagnostics.takeError();
+  return Error::success();
+}
+
+Error Compiler::readTokenizer() {
+  // Without a tokenizer the executable takes and gives token ids only.
+  bool gguf = checkpoint->isGguf();
+  if (gguf ? checkpoint->ggufTokenizer().tokens.empty()
+           : checkpoint->tokenizerFiles().tokenizerJson.empty())
+    return Error::success();
+  Expected<TokenizerSpec> spec =
+      gguf ? readTokenizerGguf(checkpoint->ggufTokenizer(), options.model)
+           : readTokenizerFolder(options.model);
+  if (!spec)
+    return spec.takeError();
+  if (Error error = checkTokenizerFits(*spec, checkpoint->config().vocabSize,
+                                       options.model))
+    return error;
+  Expected<llvm::SmallVector<char, 0>> blob = writeTokenizerBlob(*spec);
+  if (!blob)
+    return blob.takeError();
+  tokenizer = std::move(*blob);
+  return Error::success();
+}
+
+static int64_t countParameters(ModuleOp module) {
+  int64_t count = 0;
+  for (auto weight : module.getOps<r1::WeightOp>())
+    count += r1::getWeightLayers(weight) *
+             cast<RankedTensorType>(weight.getType()).getNumElements();
+  return count;
+}
+
+std::string Compiler::describe() {
+  const ModelConfig &config = checkpoint->config();
+  const GenerationConfig &generation = checkpoint->generation();
+  llvm::json::Array eos;
+  for (int64_t id :
+       generation.eosIds.empty() ? config.eosIds : generation.eosIds)
+    eos.push_back(id);
+  llvm::json::Array licences;
+  for (StringRef note : licenceNotes(config.modelType))
+    licences.push_back(note);
+  StringRef path = StringRef(options.model).rtrim('/');
+  const char *weights[] = {"embed", "beside", "random"};
+  llvm::json::Object sampling{{"eos_token_ids", std::move(eos)}};
+  sampling["temperature"] = generation.temperature.value_or(0.6);
+  sampling["top_p"] = generation.topP.value_or(0.95);
+  sampling["top_k"] = generation.topK.value_or(0);
+  llvm::json::Object root{
+      {"sputnik", llvm::json::Object{{"version", SPUTNIK_VERSION}}},
+      {"model",
+       llvm::json::Object{
+           {"name", llvm::sys::path::filename(path)},
+           {"architecture", config.modelType},
+           {"source", checkpoint->isGguf() ? "gguf" : "huggingface"},
+           {"parameters", countParameters(*module)}}},
+      {"target", llvm::json::Object{{"name", options.target},
+                                    {"triple", target.getTriple()},
+                                    {"cpu", target.getCpu()},
+                                    {"features", target.getFeatures()}}},
+      {"quantization",
+       llvm::json::Object{
+           {"weights", r1::stringifyScheme(options.scheme)},
+           {"kv", r1::stringifyScheme(kvScheme())}}},
+      {"compile",
+       llvm::json::Object{
+           {"opt_level", options.optLevel},
+           {"weights", weights[static_cast<int>(options.weights)]}}},
+      {"generation_config", std::move(sampling)},
+      {"licence_notes", std::move(licences)}};
+  return llvm::formatv("{0}", llvm::json::Value(std::move(root)));
+}
+
+ContentId Compiler::identify() {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  module->print(os);
+  return llvm::BLAKE3::hash<abi::kImageIdBytes>(
+      llvm::arrayRefFromStringRef(text));
+}
+
+Expected<SmallString<0>> Compiler::makeObject(ArrayRef<uint8_t> id) {
+  cpu::ModelDescription description;
+  switch (options.weights) {
+  case WeightsKind::Embed:
+    description.weightSource = abi::kEmbedded;
+    break;
+  case WeightsKind::Beside:
+    description.weightSource = abi::kBeside;
+    break;
+  case WeightsKind::Random:
+    description.weightSource = abi::kRandom;
+    break;
+  }
+  llvm::copy(id, description.imageId.begin());
+  description.seed = options.seed;
+  description.tokenizer = StringRef(tokenizer.data(), tokenizer.size());
+  description.info = info;
+  SmallString<0> object;
+  llvm::raw_svector_ostream os(object);
+  cpu::CodeForm form = options.emit == EmitKind::LLVM ? cpu::CodeForm::LLVM
+                       : options.emit == EmitKind::Assembly
+                           ? cpu::CodeForm::Assembly
+                           : cpu::CodeForm::Object;
+  if (failed(cpu::writeModelCode(*module, description, options.optLevel, form,
+                                 os)))
+    return diagnostics.takeError();
+  return object;
+}
+
+/// Writes to a file that appears whole or not at all, or to what can only be
+/// written to: standard output, a device, a pipe.
+static Error writeTextOutput(StringRef path, StringRef text) {
+  llvm::sys::fs::file_status status;
+  if (path != "-" && (llvm::sys::fs::status(path, status) ||
+                      llvm::sys::fs::is_regular_file(status) ||
+                      llvm::sys::fs::is_directory(status))) {
+    Expected<OutputFile> file = OutputFile::create(path, /*executable=*/false);
+    if (!file)
+      return file.takeError();
+    if (Error error = file->write(0, llvm::arrayRefFromStringRef(text)))
+      return error;
+    return file->commit();
+  }
+  std::error_code code;
+  llvm::raw_fd_ostream os(path, code);
+  if (!code) {
+    os << text;
+    os.flush();
+    code = os.error();
+    os.clear_error();
+  }
+  if (!code)
+    return Error::success();
+  return llvm::createStringError(
+      code, "%s: %s", path == "-" ? "standard output" : path.str().c_str(),
+      code.message().c_str());
+}
+
+Error Compiler::writeText() {
+  SmallString<0> text;
+  if (options.emit == EmitKind::R1 || options.emit == EmitKind::Regions) {
+    llvm::raw_svector_ostream os(text);
+    module->print(os);
+    os << "\n";
+  } else {
+    Expected<SmallString<0>> code = makeObject(identify());
+    if (!code)
+      return code.takeError();
+    text = std::move(*code);
+  }
+  return writeTextOutput(options.output, text);
+}
+
+Expected<ContentId> Compiler::fillImage(const ImageSink &image) {
+  struct Sink final : WeightSink {
+    explicit Sink(const ImageSink &image) : image(image) {}
+    Error write(uint64_t offset, ArrayRef<uint8_t> bytes) override {
+      return image.write(offset, bytes);
+    }
+    const ImageSink &image;
+  } sink(image);
+  WeightWriterOptions weights;
+  weights.threads = options.threads;
+  if (options.progress)
+    weights.progress = [](uint64_t done, uint64_t total) {
+      llvm::errs() << "\rweights " << done * 100 / std::max<uint64_t>(total, 1)
+                   << " %" << (done == total ? "\r\033[K" : "");
+    };
+  return writeWeights(*module, *checkpoint, sink, weights);
+}
+
+Error Compiler::writeExecutable() {
+  WeightStore store = options.weights == WeightsKind::Embed ? WeightStore::Embed
+                      : options.weights == WeightsKind::Beside
+                          ? WeightStore::Beside
+                          : WeightStore::None;
+  Expected<RuntimePack> pack =
+      RuntimePack::find(llvm::Triple(target.getTriple()), options.program);
+  if (!pack)
+    return pack.takeError();
+  Expected<ExecutableWriter> writer =
+      ExecutableWriter::create(options.output, store);
+  if (!writer)
+    return writer.takeError();
+
+  ContentId id = identify();
+  // Weights beside are known by their content, which is known once they are
+  // written; those inside need the linked file first.
+  if (store == WeightStore::Beside) {
+    Expected<ImageSink> sink = writer->image(imageBytes(), id);
+    if (!sink)
+      return sink.takeError();
+    Expected<ContentId> content = fillImage(*sink);
+    if (!content)
+      return content.takeError();
+    id = *content;
+    if (Error error = writer->identify(id))
+      return error;
+  }
+  Expected<SmallString<0>> object = makeObject(id);
+  if (!object)
+    return object.takeError();
+  if (Error error = writer->link(*object, *pack))
+    return error;
+  if (store == WeightStore::Embed) {
+    Expected<ImageSink> sink = writer->image(imageBytes(), id);
+    if (!sink)
+      return sink.takeError();
+    if (Expected<ContentId> content = fillImage(*sink); !content)
+      return content.takeError();
+  }
+  return writer->commit();
+}
+
+Error Compiler::run() {
+  if (Error error = import())
+    return error;
+  if (options.emit == EmitKind::R1)
+    return writeText();
+  if (Error error = readTokenizer())
+    return error;
+  info = describe();
+  if (Error error = runPasses())
+    return error;
+  if (options.emit != EmitKind::Executable)
+    return writeText();
+  return writeExecutable();
+}
+
+Error sputnik::compileModel(const CompileOptions &options) {
+  return Compiler(options).run();
+}

@@ -1,0 +1,45 @@
+//===- Compile.h - From a checkpoint to an executable -----------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_TOOLS_COMPILE_H
+#define SPUTNIK_TOOLS_COMPILE_H
+
+#include "dialect/R1.h"
+#include "llvm/Support/Error.h"
+
+#include <optional>
+#include <string>
+
+namespace sputnik {
+
+/// What `sputnik compile` stops at and writes.
+enum class EmitKind { R1, Regions, LLVM, Assembly, Object, Executable };
+
+/// Where the executable finds its weights.
+enum class WeightsKind { Embed, Beside, Random };
+
+struct CompileOptions {
+  std::string model;  ///< Folder or GGUF file.
+  std::string output; ///< `-` is standard output, for text and objects.
+  std::string program; ///< Path of the running compiler, to find the runtime.
+  std::string target = "native";
+  r1::Scheme scheme = r1::Scheme::Q4;
+  /// What the KV cache stores; f32 with weights in f32 if not given, else bf16.
+  std::optional<r1::Scheme> kv;
+  int64_t maxContext = 0; ///< 0: the model's.
+  WeightsKind weights = WeightsKind::Embed;
+  uint64_t seed = 0;
+  int optLevel = 3;
+  EmitKind emit = EmitKind::Executable;
+  bool progress = false; ///< Show how far the weights are, on stderr.
+  bool quiet = false;    ///< No summary on stderr.
+  unsigned threads = 0;  ///< 0: as many as there are cores.
+};
+
+/// Compiles a model. An error is one line that names the file, tensor or key;
+/// the output is then as it was before.
+llvm::Error compileModel(const CompileOptions &options);
+
+} // namespace sputnik
+
+#endif // SPUTNIK_TOOLS_COMPILE_H
