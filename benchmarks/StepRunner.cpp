@@ -30,7 +30,7 @@ Expected<rt::Mapping> sputnik::allocateMemory(uint64_t bytes,
   rt::Result<rt::Mapping> memory = rt::Mapping::anonymous(bytes, what);
   if (!memory)
     return llvm::createStringError(memory.error().message);
-  memory->preferLargePages();
+  rt::preferLargePages(memory->data(), bytes);
   return std::move(*memory);
 }
 

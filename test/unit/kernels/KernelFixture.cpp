@@ -46,7 +46,7 @@ GraphText KernelFixture::graph(const GraphText::Cache &cache) {
     const TensorRef *tensor = checkpoint->find(name);
     EXPECT_TRUE(tensor) << name.str();
     return llvm::formatv("[#r1.origin<\"model.safetensors\", {0}, {1}, "
-                         "\"f32\">]",
+                         "\"F32\">]",
                          tensor->offset, tensor->bytes)
         .str();
   });

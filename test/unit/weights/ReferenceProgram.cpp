@@ -124,7 +124,7 @@ std::vector<uint8_t> referenceImage(mlir::ModuleOp module,
               ((row / p) * ((k + s - 1) / s) + column / s) * p * s +
               row % p * s + column % s;
           const uint64_t bits = stored(encoding.getScheme(), value);
-          const uint64_t size = encoding.getElementBytes();
+          const uint64_t size = encoding.getScheme() == r1::Scheme::F32 ? 4 : 2;
           for (uint64_t byte = 0; byte < size; ++byte)
             image.at(derived.getPlacement()->getOffset() +
                      layer * derived.getPlacement()->getStride() +
