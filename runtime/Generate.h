@@ -3,6 +3,7 @@
 #ifndef SPUTNIK_RUNTIME_GENERATE_H
 #define SPUTNIK_RUNTIME_GENERATE_H
 
+#include "runtime/Drafter.h"
 #include "runtime/Sampler.h"
 #include "runtime/Session.h"
 
@@ -23,15 +24,37 @@ struct GenerateOptions {
 /// Why generation ended.
 enum class StopReason { EndOfText, TokenLimit, ContextFull, Interrupted };
 
+/// How a generation went.
+struct Generation {
+  StopReason reason = StopReason::TokenLimit;
+  int64_t tokens = 0;  ///< Generated.
+  int64_t steps = 0;   ///< Steps that gave them, the prompt's last among them.
+  int64_t guesses = 0; ///< Checked.
+  int64_t right = 0;   ///< Guesses that were accepted.
+
+  double tokensPerStep() const {
+    return steps ? static_cast<double>(tokens) / static_cast<double>(steps) : 0;
+  }
+};
+
 /// Called with each token as soon as it is known, the stop token among them.
 using TokenSink = std::function<Status(int32_t id)>;
 
-/// Feeds `prompt`, of at least one token, to `session` and continues it. The
-/// last token generated is not fed, so it may lie just beyond the context.
-Result<StopReason> generate(Session &session, Sampler &sampler,
+/// Feeds `prompt`, of at least one token, to `session` and continues it.
+///
+/// Guesses of `drafter`, if there is one, are checked several in a step. Every
+/// token is still sampled from the model's own logits, in order, and a guess
+/// counts only if it is what was sampled: the tokens are those that the same
+/// seed gives without a drafter. (For a guess that is not drawn at random this
+/// is rejection sampling: it is accepted with its probability, and what takes
+/// its place has the distribution without it.)
+///
+/// The last token generated is not fed, so it may lie just beyond the context.
+/// However generation ends, `session` then holds no guess that was not accepted.
+Result<Generation> generate(Session &session, Sampler &sampler,
                             std::span<const int32_t> prompt,
                             const GenerateOptions &options,
-                            const TokenSink &sink);
+                            const TokenSink &sink, Drafter *drafter = nullptr);
 
 } // namespace sputnik::rt
 

@@ -65,17 +65,19 @@ Status Session::step(std::span<const int32_t> tokens,
 Status Session::feed(std::span<const int32_t> tokens, std::span<float> logits) {
   if (Status status = checkRoom(tokens); !status)
     return status;
+  const auto vocabSize = static_cast<size_t>(theEngine.model().vocabSize);
   while (!tokens.empty() && !interruptRequested()) {
     const size_t count =
         std::min(tokens.size(), static_cast<size_t>(theEngine.maxRows()));
-    const bool wantLogits = count == tokens.size() && !logits.empty();
+    const size_t first =
+        std::min(count, tokens.size() - logits.size() / vocabSize);
     if (Status status =
             step(tokens.first(count),
-                 std::span(rows).subspan(count - 1, wantLogits ? 1 : 0),
-                 logits.data());
+                 std::span(rows).subspan(first, count - first), logits.data());
         !status)
       return status;
     tokens = tokens.subspan(count);
+    logits = logits.subspan((count - first) * vocabSize);
   }
   return {};
 }

@@ -34,8 +34,9 @@ public:
   int64_t keepCommonPrefix(std::span<const int32_t> wanted);
 
   /// Appends `tokens`, in steps as large as the model allows. The logits after
-  /// the last one are written to `logits` [vocabSize]; none are computed if it
-  /// is empty. Between two steps it stops early once `interruptRequested()`.
+  /// the last `count` of them are written to `logits` [count, vocabSize], which
+  /// may be empty. Between two steps it stops early once
+  /// `interruptRequested()`.
   Status feed(std::span<const int32_t> tokens, std::span<float> logits);
 
   /// Logits of consecutive positions: `logits` is [count, vocabSize], the first

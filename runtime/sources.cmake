@@ -13,6 +13,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   MachineProbe.cpp
   Mapping.cpp
   ModelInfo.cpp
+  PromptLookup.cpp
   Result.cpp
   Sampler.cpp
   Session.cpp
@@ -24,6 +25,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   commands/BenchCommand.cpp
   commands/ChatCommand.cpp
   commands/CommandLine.cpp
+  commands/DraftChoice.cpp
   commands/InfoCommand.cpp
   commands/LineReader.cpp
   commands/LogitsCommand.cpp

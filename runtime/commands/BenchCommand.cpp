@@ -10,10 +10,9 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/Clock.h"
 #include "runtime/Files.h"
+#include "runtime/Generate.h"
 #include "runtime/MachineProbe.h"
 #include "runtime/Random.h"
-#include "runtime/Sampler.h"
-#include "runtime/Session.h"
 #include "runtime/commands/Commands.h"
 #include "runtime/commands/Prompt.h"
 
@@ -57,15 +56,18 @@ struct Lengths {
 struct Rounds {
   std::vector<double> prefillSeconds, decodeSeconds, readBytesPerSecond,
       dotOperationsPerSecond;
+  Generation decoded; ///< The last decode; all give the same tokens.
 };
 
 class Bench {
 public:
   static constexpr int64_t slots = 2;
 
-  Bench(Engine &engine, int64_t idCount, const Lengths &lengths)
-      : lengths(lengths), reader(engine, 0), writer(engine, 1),
-        sampler({.temperature = 0}, idCount),
+  /// `drafter` may be null.
+  Bench(Engine &engine, int64_t idCount, const Lengths &lengths,
+        Drafter *drafter)
+      : lengths(lengths), drafter(drafter), reader(engine, 0),
+        writer(engine, 1), sampler({.temperature = 0}, idCount),
         logits(static_cast<size_t>(engine.model().vocabSize)) {
     const int64_t count =
         std::max({lengths.prompt, lengths.context, startupTokens});
@@ -79,7 +81,15 @@ public:
   /// Reads `count` tokens into an empty cache, and picks the next.
   Status prefill(int64_t count) {
     reader.truncate(0);
-    return feed(reader, std::span(ids).first(static_cast<size_t>(count)));
+    if (Status status = reader.feed(
+            std::span(ids).first(static_cast<size_t>(count)), logits);
+        !status)
+      return status;
+    Result<int32_t> id = sampler.sample(logits);
+    if (!id)
+      return id.error();
+    picked = *id;
+    return {};
   }
 
   /// Fills the cache to where decoding begins, and decodes one token.
@@ -88,7 +98,8 @@ public:
             std::span(ids).first(static_cast<size_t>(lengths.context)), {});
         !status)
       return status;
-    return feed(writer, std::span(&picked, 1));
+    Result<Generation> generation = decode(1);
+    return generation ? Status() : generation.error();
   }
 
   Status round(const MachineProbe &probe, Rounds &rounds) {
@@ -102,26 +113,25 @@ public:
     rounds.dotOperationsPerSecond.push_back(probe.dotOperationsPerSecond());
     writer.truncate(lengths.context);
     start = monotonicNanoseconds();
-    for (int64_t i = 0; i < lengths.gen; ++i)
-      if (Status status = feed(writer, std::span(&picked, 1)); !status)
-        return status;
+    Result<Generation> generation = decode(lengths.gen);
+    if (!generation)
+      return generation.error();
     rounds.decodeSeconds.push_back(seconds(start));
+    rounds.decoded = *generation;
     rounds.readBytesPerSecond.push_back(probe.readBytesPerSecond());
     return {};
   }
 
 private:
-  Status feed(Session &session, std::span<const int32_t> tokens) {
-    if (Status status = session.feed(tokens, logits); !status)
-      return status;
-    Result<int32_t> id = sampler.sample(logits);
-    if (!id)
-      return id.error();
-    picked = *id;
-    return {};
+  /// Continues what was prefilled.
+  Result<Generation> decode(int64_t count) {
+    return generate(
+        writer, sampler, std::span(&picked, 1), {count, {}},
+        [](int32_t) { return Status(); }, drafter);
   }
 
   const Lengths lengths;
+  Drafter *const drafter;
   // Apart, so that a long context is filled only once.
   Session reader, writer;
   Sampler sampler;
@@ -164,11 +174,15 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
       return opened.error();
     tokenizer = *opened;
   }
+  Result<std::unique_ptr<Drafter>> drafter = makeDrafter(options.draft);
+  if (!drafter)
+    return drafter.error();
   Result<std::unique_ptr<Engine>> engine =
       Engine::create(program, options.threads, Bench::slots);
   if (!engine)
     return engine.error();
-  Bench bench(**engine, sampledIds(model, tokenizer), *lengths);
+  Bench bench(**engine, sampledIds(model, tokenizer), *lengths,
+              drafter->get());
 
   if (Status status = bench.prefill(std::min(startupTokens, model.maxContext));
       !status)
@@ -227,6 +241,8 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
         {"gen", lengths->gen},
         {"context", lengths->context},
         {"repeat", options.repeat},
+        {"draft", options.draft},
+        {"tokens_per_step", rounds.decoded.tokensPerStep()},
     };
     if (anonymousBytes)
       result["rss_anon_bytes"] = *anonymousBytes;
@@ -248,6 +264,8 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
       decodeFraction * 100, readRate * 1e-9,
       static_cast<unsigned long long>(model.weightBytesPerToken), cacheBytes,
       startupMilliseconds);
+  if (*drafter)
+    text += format("tokens per step: %.2f\n", rounds.decoded.tokensPerStep());
   if (anonymousBytes)
     text += format("anonymous memory: %.1f MB\n",
                    static_cast<double>(*anonymousBytes) * 1e-6);

@@ -23,11 +23,14 @@ namespace {
 /// A conversation and everything that carries it on.
 class Chat {
 public:
+  /// `drafter` may be null.
   Chat(const ChatOptions &options, const Tokenizer &tokenizer,
-       const ChatTemplate &chatTemplate, Engine &engine)
+       const ChatTemplate &chatTemplate, Engine &engine,
+       std::unique_ptr<Drafter> drafter)
       : tokenizer(tokenizer), chatTemplate(chatTemplate), session(engine),
         sampler(samplingOptions(engine.model(), options.sampling),
                 sampledIds(engine.model(), tokenizer)),
+        drafter(std::move(drafter)),
         limits{options.maxTokens, stopIds(engine.model(), tokenizer)},
         system(options.system) {
     reset();
@@ -58,15 +61,15 @@ public:
     // the cache holds counts only as far as both agree.
     const auto known = static_cast<size_t>(session.keepCommonPrefix(prompt));
     TextPrinter printer(tokenizer, chatTemplate.startsInThinking());
-    Result<StopReason> reason =
-        generate(session, sampler, std::span(prompt).subspan(known), limits,
-                 [&](int32_t id) { return printer.token(id); });
+    Result<Generation> generation = generate(
+        session, sampler, std::span(prompt).subspan(known), limits,
+        [&](int32_t id) { return printer.token(id); }, drafter.get());
     Status finished = printer.finish();
-    if (!reason)
-      return reason.error();
+    if (!generation)
+      return generation.error();
     if (!finished)
       return finished;
-    if (*reason == StopReason::ContextFull)
+    if (generation->reason == StopReason::ContextFull)
       std::fprintf(stderr,
                    "note: stopped where the context of %lld tokens ends; "
                    "/reset starts a new conversation\n",
@@ -90,6 +93,7 @@ private:
   const ChatTemplate chatTemplate;
   Session session;
   Sampler sampler;
+  const std::unique_ptr<Drafter> drafter;
   const GenerateOptions limits;
   const std::string system;
   std::vector<ChatMessage> messages;
@@ -152,12 +156,15 @@ Status chatCommand(const Program &program, const ChatOptions &options) {
       ChatTemplate::open(*tokenizer, error);
   if (!chatTemplate)
     return Error{error};
+  Result<std::unique_ptr<Drafter>> drafter = makeDrafter(options.draft);
+  if (!drafter)
+    return drafter.error();
   Result<std::unique_ptr<Engine>> engine =
       Engine::create(program, options.threads);
   if (!engine)
     return engine.error();
   InterruptScope interrupts;
-  Chat chat(options, *tokenizer, *chatTemplate, **engine);
+  Chat chat(options, *tokenizer, *chatTemplate, **engine, std::move(*drafter));
   return converse(chat, isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
 }
 

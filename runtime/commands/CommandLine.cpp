@@ -49,6 +49,18 @@ static CLI::Validator atLeast(int64_t low) {
   return between(low, std::numeric_limits<int64_t>::max());
 }
 
+static CLI::Validator draftChoice() {
+  return CLI::Validator(
+      [](std::string &text) -> std::string {
+        if (text == noDrafts || text == promptLookup)
+          return "";
+        const std::string wrong = atLeast(1)(text);
+        return wrong.empty() ? ""
+                             : wrong + ", " + noDrafts + " or " + promptLookup;
+      },
+      "");
+}
+
 static CLI::Validator tokenIds() {
   return CLI::Validator(
       [](std::string &text) {
@@ -77,6 +89,7 @@ private:
   void addThreads(CLI::App *command, int64_t &threads);
   void addSampling(CLI::App *command, SamplingChoice &sampling,
                    int64_t &maxTokens);
+  void addDraft(CLI::App *command, std::string &draft);
   void addRun();
   void addChat();
   void addMeasures();
@@ -158,6 +171,17 @@ void Grammar::addSampling(CLI::App *command, SamplingChoice &sampling,
       ->type_name("S");
 }
 
+void Grammar::addDraft(CLI::App *command, std::string &draft) {
+  command
+      ->add_option("--draft", draft,
+                   "Guess tokens and check several in a step, which changes "
+                   "the speed only; lookup: guess that the text repeats "
+                   "itself, N: N tokens from the model's draft head (default: "
+                   "off)")
+      ->transform(draftChoice())
+      ->type_name("off|lookup|N");
+}
+
 void Grammar::addRun() {
   run = addCommand("run", "Answer a prompt");
   // One of these four; not an option group, in which CLI11 does not look for
@@ -182,7 +206,10 @@ void Grammar::addRun() {
                 "them, instead of text");
   run->add_flag("--ignore-eos", runOptions.ignoreEos,
                 "Go on after the end of the answer");
+  run->add_flag("--stats", runOptions.stats,
+                "Say on standard error how many steps the answer took");
   addSampling(run, runOptions.sampling, runOptions.maxTokens);
+  addDraft(run, runOptions.draft);
   addThreads(run, runOptions.threads);
 }
 
@@ -191,6 +218,7 @@ void Grammar::addChat() {
   chat->add_option("--system", chatOptions.system, "System prompt")
       ->type_name("TEXT");
   addSampling(chat, chatOptions.sampling, chatOptions.maxTokens);
+  addDraft(chat, chatOptions.draft);
   addThreads(chat, chatOptions.threads);
 }
 
@@ -251,6 +279,7 @@ void Grammar::addMeasures() {
                    "Rounds; the median counts (default: 3)")
       ->transform(between<int64_t>(1, 1000))
       ->type_name("R");
+  addDraft(bench, benchOptions.draft);
   bench->add_flag("--json", benchOptions.json, "JSON");
   addThreads(bench, benchOptions.threads);
 

@@ -3,6 +3,8 @@
 #ifndef SPUTNIK_RUNTIME_COMMANDS_OPTIONS_H
 #define SPUTNIK_RUNTIME_COMMANDS_OPTIONS_H
 
+#include "runtime/commands/DraftChoice.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -30,8 +32,10 @@ struct RunOptions {
   bool raw = false;
   bool printIds = false;
   bool ignoreEos = false;
+  bool stats = false;
   int64_t maxTokens = -1;
   SamplingChoice sampling;
+  std::string draft = noDrafts;
   int64_t threads = 0;
 };
 
@@ -39,6 +43,7 @@ struct ChatOptions {
   std::string system;
   int64_t maxTokens = -1;
   SamplingChoice sampling;
+  std::string draft = noDrafts;
   int64_t threads = 0;
 };
 
@@ -60,6 +65,7 @@ struct BenchOptions {
   std::optional<int64_t> gen;
   int64_t context = 0;
   int64_t repeat = 3;
+  std::string draft = noDrafts;
   bool json = false;
   int64_t threads = 0;
 };

@@ -46,6 +46,17 @@ static Result<Prompt> makePrompt(const abi::Model &model,
   return Prompt{chat->encode(messages), chat->startsInThinking()};
 }
 
+static void printStats(const Generation &generation) {
+  std::fprintf(stderr,
+               "stats: %lld tokens in %lld steps, %.2f a step; %lld of %lld "
+               "guesses were right\n",
+               static_cast<long long>(generation.tokens),
+               static_cast<long long>(generation.steps),
+               generation.tokensPerStep(),
+               static_cast<long long>(generation.right),
+               static_cast<long long>(generation.guesses));
+}
+
 Status runCommand(const Program &program, const RunOptions &options) {
   const abi::Model &model = program.model;
   std::optional<Tokenizer> tokenizer;
@@ -58,6 +69,10 @@ Status runCommand(const Program &program, const RunOptions &options) {
   Result<Prompt> prompt = makePrompt(model, tokenizer, options);
   if (!prompt)
     return prompt.error();
+
+  Result<std::unique_ptr<Drafter>> drafter = makeDrafter(options.draft);
+  if (!drafter)
+    return drafter.error();
 
   Result<std::unique_ptr<Engine>> engine =
       Engine::create(program, options.threads);
@@ -75,23 +90,27 @@ Status runCommand(const Program &program, const RunOptions &options) {
   if (!options.printIds)
     printer.emplace(*tokenizer, prompt->endsInThinking);
   bool first = true;
-  Result<StopReason> reason = generate(
-      session, sampler, prompt->ids, limits, [&](int32_t id) -> Status {
+  Result<Generation> generation = generate(
+      session, sampler, prompt->ids, limits,
+      [&](int32_t id) -> Status {
         if (printer)
           return printer->token(id);
         const char *separator = std::exchange(first, false) ? "" : ",";
         return print(separator + std::to_string(id));
-      });
+      },
+      drafter->get());
   Status finished = printer ? printer->finish() : print("\n");
-  if (!reason)
-    return reason.error();
+  if (!generation)
+    return generation.error();
   if (!finished)
     return finished;
-  if (*reason == StopReason::ContextFull)
+  if (options.stats)
+    printStats(*generation);
+  if (generation->reason == StopReason::ContextFull)
     std::fprintf(stderr,
                  "note: stopped where the context of %lld tokens ends\n",
                  static_cast<long long>(model.maxContext));
-  if (*reason == StopReason::Interrupted)
+  if (generation->reason == StopReason::Interrupted)
     dieOfInterrupt();
   return {};
 }

@@ -1,10 +1,9 @@
-//===- HeldoutTest.cpp - The bundled model on problems it never saw
-//--------===//
+//===- HeldoutTest.cpp - The bundled model on problems it never saw -------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "test/models/Heldout.h"
 #include "test/models/Process.h"
 #include "llvm/ADT/StringSet.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/Parallel.h"
 
 #include <atomic>
@@ -14,34 +13,12 @@ using namespace sputnik;
 
 namespace {
 
-struct Problem {
-  std::string prompt, answer;
-};
-
-std::vector<Problem> readProblems() {
-  auto buffer =
-      MemoryBuffer::getFile(SPUTNIK_SOURCE_DIR "/models/heldout-500.jsonl");
-  if (!buffer) {
-    ADD_FAILURE() << buffer.getError().message();
-    return {};
-  }
-  SmallVector<StringRef> lines;
-  (*buffer)->getBuffer().split(lines, '\n', -1, /*KeepEmpty=*/false);
-  std::vector<Problem> problems;
-  for (StringRef line : lines) {
-    json::Object object = *cantFail(json::parse(line)).getAsObject();
-    problems.push_back(
-        {object.getString("prompt")->str(), object.getString("answer")->str()});
-  }
-  return problems;
-}
-
 class HeldoutTest : public testing::TestWithParam<const char *> {};
 
 } // namespace
 
 TEST_P(HeldoutTest, AnswersAtLeast98Percent) {
-  std::vector<Problem> problems = readProblems();
+  std::vector<Problem> problems = readHeldout();
   StringSet<> prompts;
   for (const Problem &problem : problems)
     prompts.insert(problem.prompt);

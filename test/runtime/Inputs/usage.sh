@@ -33,6 +33,8 @@ try run a --top-p 1.5
 try run a --top-k -1
 try run a --seed -1
 try run a --seed 18446744073709551616
+try run a --draft 0
+try run a --draft yes
 try run a --threads 0
 try run a --threads 1025
 try run a --threads two

@@ -17,6 +17,7 @@ using namespace sputnik::abi;
 
 FakeFaults fakeFaults;
 FakeCounts fakeCounts;
+float fakeLead = 16;
 
 //===----------------------------------------------------------------------===//
 // The rule
@@ -41,7 +42,7 @@ static float logitOf(uint64_t sum, size_t count, int32_t id) {
   if (id >= fakeTokens)
     return 100;
   if (id == nextOf(sum, count))
-    return 16;
+    return fakeLead;
   const uint64_t mixed = (sum + static_cast<uint64_t>(id)) * 0x9e3779b97f4a7c15;
   return static_cast<float>(mixed >> 56) / 256.0f;
 }

@@ -50,6 +50,9 @@ struct FakeFaults {
 };
 extern FakeFaults fakeFaults;
 
+/// The logit of what fakeNext gives; the others are between 0 and 1.
+extern float fakeLead;
+
 /// How often each phase was entered, by thread 0.
 struct FakeCounts {
   int decode, verify, prefill;

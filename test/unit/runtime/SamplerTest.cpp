@@ -1,13 +1,13 @@
 //===- SamplerTest.cpp - Tests of sampling --------------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/Sampler.h"
+#include "SamplingReference.h"
 #include "runtime/Exponential.h"
 
 #include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
 #include <limits>
-#include <numeric>
 #include <random>
 
 using namespace sputnik::rt;
@@ -20,34 +20,6 @@ static std::vector<float> randomLogits(size_t count, float spread,
   for (float &logit : logits)
     logit = normal(engine);
   return logits;
-}
-
-/// What Hugging Face transformers leaves of the distribution: written out the
-/// plain way, with a full sort.
-static std::vector<double> reference(const std::vector<float> &logits,
-                                     const SamplingOptions &options) {
-  std::vector<size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-  });
-  if (options.topK > 0 && static_cast<size_t>(options.topK) < order.size())
-    order.resize(static_cast<size_t>(options.topK));
-  std::vector<double> weights(logits.size());
-  double sum = 0;
-  for (size_t id : order)
-    sum += weights[id] =
-        std::exp(static_cast<double>(logits[id] - logits[order[0]]) /
-                 options.temperature);
-  double reached = 0;
-  for (size_t id : order) {
-    if (id != order[0] && reached >= options.topP * sum)
-      weights[id] = 0;
-    reached += weights[id];
-  }
-  for (double &weight : weights)
-    weight /= reached;
-  return weights;
 }
 
 TEST(Random, IsSplitMix64) {
@@ -133,7 +105,8 @@ TEST(Sampler, DrawsFromTheDistributionThatTransformersLeaves) {
   unsigned seed = 1;
   for (const Case &c : cases) {
     const std::vector<float> logits = randomLogits(c.count, c.spread, seed++);
-    const std::vector<double> wanted = reference(logits, c.options);
+    const std::vector<double> wanted =
+        sputnik::test::referenceDistribution(logits, c.options);
     Sampler sampler(c.options, static_cast<int64_t>(c.count));
     std::vector<double> drawn(c.count);
     const int draws = 20000;

@@ -1,31 +1,16 @@
-//===- SessionTest.cpp - Tests of steps, sessions and generation ----------===//
+//===- SessionTest.cpp - Tests of steps and sessions ----------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/Session.h"
 #include "FakeModel.h"
-#include "runtime/Generate.h"
-#include "runtime/Random.h"
+#include "SomeModel.h"
 
 #include <gtest/gtest.h>
 
 namespace sputnik::rt {
 
 using test::fakeVocabulary;
-
-static std::unique_ptr<Engine> makeEngine(int64_t threads = 2,
-                                          int64_t slots = 1) {
-  Result<std::unique_ptr<Engine>> engine = Engine::create(
-      {sputnik_model, sputnik_image_address(), 0}, threads, slots);
-  EXPECT_TRUE(engine) << engine.error().message;
-  return std::move(*engine);
-}
-
-static std::vector<int32_t> someTokens(size_t count, uint64_t seed = 1) {
-  Random random(seed);
-  std::vector<int32_t> tokens;
-  for (size_t i = 0; i < count; ++i)
-    tokens.push_back(static_cast<int32_t>(random.next() % test::fakeTokens));
-  return tokens;
-}
+using test::makeEngine;
+using test::someTokens;
 
 static void expectRow(std::span<const int32_t> tokens, const float *logits) {
   for (int32_t id = 0; id < fakeVocabulary; ++id)
@@ -71,6 +56,19 @@ TEST(Session, TakesThePhaseForTheNumberOfRows) {
   EXPECT_EQ(test::fakeCounts.prefill, 3);
   EXPECT_EQ(test::fakeCounts.verify, 1);
   EXPECT_EQ(test::fakeCounts.decode, 1);
+}
+
+TEST(Session, FeedGivesTheLastRows) {
+  const std::vector<int32_t> tokens = someTokens(100);
+  const std::unique_ptr<Engine> engine = makeEngine();
+  for (size_t count : {0, 1, 3, 4, 5, 60, 100}) {
+    Session session(*engine);
+    std::vector<float> logits(count * fakeVocabulary);
+    ASSERT_TRUE(session.feed(tokens, logits));
+    for (size_t i = 0; i < count; ++i)
+      expectRow(std::span(tokens).first(100 - count + i + 1),
+                logits.data() + i * fakeVocabulary);
+  }
 }
 
 TEST(Session, FeedAllGivesEveryRowInOrder) {
@@ -188,108 +186,6 @@ TEST(Engine, SaysThatTheAddressSpaceIsTooSmall) {
   model = sputnik_model;
   model.decode.scratchBytes = ~uint64_t{0};
   EXPECT_FALSE(Engine::create({model, sputnik_image_address(), 0}, 2));
-}
-
-namespace {
-/// Everything that one generation gives.
-struct Generated {
-  std::vector<int32_t> ids;
-  StopReason reason;
-};
-} // namespace
-
-static Generated generateFrom(Session &session, const std::vector<int32_t> &ids,
-                              const GenerateOptions &options) {
-  Sampler sampler({.temperature = 0}, test::fakeTokens);
-  Generated generated;
-  const Result<StopReason> reason =
-      generate(session, sampler, ids, options, [&](int32_t id) {
-        generated.ids.push_back(id);
-        return Status();
-      });
-  EXPECT_TRUE(reason);
-  generated.reason = *reason;
-  return generated;
-}
-
-/// What the rule says that greedy generation gives.
-static std::vector<int32_t> expected(std::vector<int32_t> tokens, size_t count,
-                                     bool stop) {
-  std::vector<int32_t> ids;
-  while (ids.size() < count) {
-    ids.push_back(test::fakeNext(tokens));
-    tokens.push_back(ids.back());
-    if (stop && ids.back() == test::fakeEos)
-      break;
-  }
-  return ids;
-}
-
-TEST(Generate, StopsAtTheEnd) {
-  const std::unique_ptr<Engine> engine = makeEngine();
-  Session session(*engine);
-  const std::vector<int32_t> prompt = someTokens(5);
-  const Generated generated =
-      generateFrom(session, prompt, {-1, {7000, test::fakeEos}});
-  EXPECT_EQ(generated.reason, StopReason::EndOfText);
-  EXPECT_EQ(generated.ids, expected(prompt, 1000, true));
-}
-
-TEST(Generate, StopsAtTheLimit) {
-  const std::unique_ptr<Engine> engine = makeEngine();
-  Session session(*engine);
-  const std::vector<int32_t> prompt = someTokens(5);
-  Generated generated = generateFrom(session, prompt, {3, {}});
-  EXPECT_EQ(generated.reason, StopReason::TokenLimit);
-  EXPECT_EQ(generated.ids, expected(prompt, 3, false));
-  session.truncate(0);
-  generated = generateFrom(session, prompt, {0, {}});
-  EXPECT_EQ(generated.reason, StopReason::TokenLimit);
-  EXPECT_TRUE(generated.ids.empty());
-}
-
-TEST(Generate, StopsWhereTheContextEnds) {
-  const std::unique_ptr<Engine> engine = makeEngine();
-  Session session(*engine);
-  std::vector<int32_t> prompt = someTokens(5);
-  Generated generated = generateFrom(session, prompt, {-1, {}});
-  EXPECT_EQ(generated.reason, StopReason::ContextFull);
-  // The token after the last position can still be said.
-  EXPECT_EQ(generated.ids, expected(prompt, test::fakeContext - 5 + 1, false));
-  session.truncate(0);
-  prompt = someTokens(test::fakeContext);
-  generated = generateFrom(session, prompt, {-1, {}});
-  EXPECT_EQ(generated.reason, StopReason::ContextFull);
-  EXPECT_EQ(generated.ids.size(), 1u);
-}
-
-TEST(Generate, RefusesPromptsThatAreEmptyOrTooLong) {
-  const std::unique_ptr<Engine> engine = makeEngine();
-  Session session(*engine);
-  Sampler sampler({.temperature = 0}, test::fakeTokens);
-  const auto sink = [](int32_t) { return Status(); };
-  EXPECT_EQ(generate(session, sampler, {}, {}, sink).error().message,
-            "the prompt is empty: there is nothing to continue");
-  EXPECT_EQ(
-      generate(session, sampler, someTokens(test::fakeContext + 1), {}, sink)
-          .error()
-          .message,
-      "the prompt has 257 tokens, the context holds 256");
-}
-
-TEST(Generate, PassesFailuresOn) {
-  const std::unique_ptr<Engine> engine = makeEngine();
-  Session session(*engine);
-  Sampler sampler({.temperature = 0}, test::fakeTokens);
-  const std::vector<int32_t> prompt = someTokens(5);
-  const auto failing = [](int32_t) -> Status { return Error{"disk full"}; };
-  EXPECT_EQ(generate(session, sampler, prompt, {}, failing).error().message,
-            "disk full");
-  test::fakeFaults.nan = true;
-  const auto sink = [](int32_t) { return Status(); };
-  EXPECT_EQ(generate(session, sampler, prompt, {}, sink).error().message,
-            "the model's logit of token 0 is not a number");
-  test::fakeFaults.nan = false;
 }
 
 } // namespace sputnik::rt
