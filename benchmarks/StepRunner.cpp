@@ -79,6 +79,7 @@ void StepRunner::run(const abi::Phase &phase, const StepRows &rows,
       .arena = arena.data(),
       .caches = pointers.data(),
       .barrier = &barrier,
+      .profile = nullptr,
   };
   threadPool->parallel([&](int64_t thread, int64_t threads) {
     phase.run(&step, thread, threads);

@@ -16,7 +16,7 @@
 namespace sputnik::abi {
 
 /// Bumped whenever a structure below changes.
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
 
 /// First bytes of a weight image, followed by the identity of the executable
 /// that it belongs to. Weights start kImageHeaderBytes into the image.
@@ -41,6 +41,23 @@ struct alignas(64) Barrier {
   uint8_t pad1[60];
 };
 
+/// RegionTime::layer of a region that is in no layer.
+inline constexpr uint32_t kNoLayer = UINT32_MAX;
+
+/// When one thread was in one region.
+struct RegionTime {
+  uint64_t begin, end; ///< Nanoseconds of CLOCK_MONOTONIC.
+  uint32_t region;     ///< Index into Model::regions.
+  uint32_t layer;      ///< Index of the layer, or kNoLayer.
+};
+
+/// Where one thread notes the times of regions: a ring.
+struct alignas(64) ThreadProfile {
+  RegionTime *times; ///< [mask + 1]
+  uint64_t mask;     ///< A power of two less one.
+  uint64_t count;    ///< Noted so far; the next goes to times[count & mask].
+};
+
 /// The arguments of one call of a phase, the same for every thread.
 struct Step {
   const int32_t *tokens;    ///< [rows] token ids, each < Model::vocabSize.
@@ -54,6 +71,7 @@ struct Step {
   uint8_t *arena;           ///< Phase::arenaBytes + threads * Phase::scratchBytes, 64-byte aligned.
   uint8_t *const *caches;   ///< Per slot, Model::cacheBytes of zero-filled memory, 64-byte aligned.
   Barrier *barrier;
+  ThreadProfile *profile; ///< [threads], or null. Used by code compiled to note times.
 };
 
 /// One phase of @forward: entered by every thread with thread = 0..threads-1;
@@ -67,6 +85,13 @@ struct Phase {
   int64_t maxRows;       ///< Rows a call may carry.
   uint64_t arenaBytes;   ///< Shared activations.
   uint64_t scratchBytes; ///< For each thread, after the shared part.
+};
+
+/// A region of a phase.
+struct Region {
+  const char *name;     ///< As in the IR; no quotes or control characters.
+  const char *phase;
+  uint64_t weightBytes; ///< What one run reads of weights, 0 if that is not known.
 };
 
 /// Where the weights come from at start.
@@ -103,6 +128,8 @@ struct Model {
   uint64_t tokenizerBytes;
   const char *info; ///< JSON: what the executable was made from, how, for what.
   uint64_t infoBytes;
+  const Region *regions; ///< [regionCount]; none unless regions note their times.
+  uint64_t regionCount;
 };
 
 } // namespace sputnik::abi

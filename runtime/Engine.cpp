@@ -99,6 +99,7 @@ Status Engine::forward(const Rows &rows) {
       .arena = arena.data(),
       .caches = kvCache.pointers(),
       .barrier = &barrier,
+      .profile = profile,
   };
   threadPool->parallel([&](int64_t thread, int64_t threads) {
     phase.run(&step, thread, threads);

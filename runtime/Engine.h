@@ -48,6 +48,10 @@ public:
   /// that many. Fails on ids, slots or positions that do not exist.
   Status forward(const Rows &rows);
 
+  /// From now on steps note the times of regions in `profile`, for pool().size()
+  /// threads; null: nowhere. Of use only where the model has regions.
+  void setProfile(abi::ThreadProfile *newProfile) { profile = newProfile; }
+
   const abi::Model &model() const { return program.model; }
   ThreadPool &pool() { return *threadPool; }
   KvCache &cache() { return kvCache; }
@@ -65,6 +69,7 @@ private:
   Mapping arena;
   int64_t rowLimit = 1;
   abi::Barrier barrier = {};
+  abi::ThreadProfile *profile = nullptr;
 };
 
 } // namespace sputnik::rt

@@ -13,6 +13,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   MachineProbe.cpp
   Mapping.cpp
   ModelInfo.cpp
+  Profile.cpp
   PromptLookup.cpp
   Result.cpp
   Sampler.cpp

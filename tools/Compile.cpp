@@ -198,6 +198,7 @@ std::string Compiler::describe() {
       {"compile",
        llvm::json::Object{
            {"opt_level", options.optLevel},
+           {"profile", options.profile},
            {"weights", weights[static_cast<int>(options.weights)]}}},
       {"generation_config", std::move(sampling)},
       {"licence_notes", std::move(licences)}};
@@ -227,6 +228,7 @@ Expected<SmallString<0>> Compiler::makeObject(ArrayRef<uint8_t> id) {
   }
   llvm::copy(id, description.imageId.begin());
   description.seed = options.seed;
+  description.profile = options.profile;
   description.tokenizer = StringRef(tokenizer.data(), tokenizer.size());
   description.info = info;
   SmallString<0> object;

@@ -30,6 +30,7 @@ struct CompileOptions {
   WeightsKind weights = WeightsKind::Embed;
   uint64_t seed = 0;
   int optLevel = 3;
+  bool profile = false; ///< The executable can tell the times of regions.
   EmitKind emit = EmitKind::Executable;
   bool progress = false; ///< Show how far the weights are, on stderr.
   bool quiet = false;    ///< No summary on stderr.

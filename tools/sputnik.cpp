@@ -69,6 +69,10 @@ cl::opt<char> optLevel("O",
                        cl::desc("-O0: no fusion, no packing, plain loops; "
                                 "-O1 to -O3 (default): everything"),
                        cl::Prefix, cl::init('3'), cl::sub(compileCommand));
+cl::opt<bool> profile("profile",
+                      cl::desc("Let the code note when regions run, for "
+                               "bench --profile"),
+                      cl::sub(compileCommand));
 cl::opt<EmitKind>
     emit("emit", cl::desc("What is written"),
          cl::values(clEnumValN(EmitKind::R1, "r1", "the graph"),
@@ -121,6 +125,7 @@ static Expected<CompileOptions> readOptions(const char *program) {
   options.weights = weights;
   options.seed = seed;
   options.optLevel = optLevel - '0';
+  options.profile = profile;
   options.emit = emit;
   options.progress =
       progress || (!quiet && sys::Process::StandardErrIsDisplayed());

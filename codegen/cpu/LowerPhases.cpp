@@ -5,6 +5,7 @@
 
 #include "codegen/cpu/DotPrimitive.h"
 #include "codegen/cpu/Phase.h"
+#include "codegen/cpu/RegionTimes.h"
 #include "runtime/Abi.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -85,13 +86,18 @@ void emitBarrier(OpBuilder &builder, Location loc) {
 /// where data crosses threads.
 class PhaseEmitter {
 public:
-  PhaseEmitter(Phase &phase, func::FuncOp function)
-      : p(phase), function(function) {}
+  /// `firstRegion` is the index of the phase's first region.
+  PhaseEmitter(Phase &phase, func::FuncOp function, int64_t firstRegion)
+      : p(phase), function(function), firstRegion(firstRegion) {}
 
   LogicalResult emit(Block &block);
 
+  /// The regions emitted, in order.
+  SmallVector<r1::RegionOp> regions;
+
 private:
   LogicalResult emitRegion(r1::RegionOp region);
+  LogicalResult emitKernel(r1::RegionOp region);
   LogicalResult emitLayers(r1::LayersOp layers);
   Rows place(Value value, r1::BufferAttr buffer);
   /// Threads keep to their own rows from one region by tokens to the next, as
@@ -104,6 +110,9 @@ private:
 
   Phase &p;
   func::FuncOp function;
+  const int64_t firstRegion;
+  /// The layer that is being emitted, null outside.
+  Value layer;
   /// Regions that threads may still be in.
   SmallVector<r1::RegionOp> sinceBarrier;
 };
@@ -180,13 +189,24 @@ LogicalResult PhaseEmitter::emitRegion(r1::RegionOp region) {
     wait();
   sinceBarrier.push_back(region);
 
-  Block &body = region.getBody().front();
-  Operation *yield = body.getTerminator();
+  Operation *yield = region.getBody().front().getTerminator();
   for (auto [i, result] : llvm::enumerate(region.getResults())) {
     Rows rows = place(result, cast<r1::BufferAttr>((*region.getBuffers())[i]));
     p.setRows(result, rows);
     p.setRows(yield->getOperand(i), rows);
   }
+  int64_t index = firstRegion + regions.size();
+  regions.push_back(region);
+  if (!p.profile)
+    return emitKernel(region);
+  Value begin = emitRegionBegin(p);
+  LogicalResult result = emitKernel(region);
+  emitRegionEnd(p, p.profile, begin, index, layer);
+  return result;
+}
+
+LogicalResult PhaseEmitter::emitKernel(r1::RegionOp region) {
+  Block &body = region.getBody().front();
   for (Operation &op : body.without_terminator()) {
     if (auto linear = dyn_cast<r1::LinearOp>(op)) {
       r1::EncodingAttr encoding = r1::getEncoding(
@@ -228,11 +248,13 @@ LogicalResult PhaseEmitter::emitLayers(r1::LayersOp layers) {
   p.setRows(layers.getResult(), stream);
   LogicalResult result = success();
   wait();
-  p.loop(p.i64(0), p.i64(layers.getCount()), 1, [&](Value layer) {
-    p.scalars[layers.getLayer()] = layer;
+  p.loop(p.i64(0), p.i64(layers.getCount()), 1, [&](Value index) {
+    p.scalars[layers.getLayer()] = index;
+    layer = p.add(index, layers.getFirst());
     result = emit(layers.getBody().front());
     wait();
   });
+  layer = nullptr;
   return result;
 }
 
@@ -254,8 +276,8 @@ LogicalResult PhaseEmitter::emit(Block &block) {
 static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
                                          r1::PhaseAttr attr,
                                          r1::TargetAttr target,
-                                         OpBuilder &builder,
-                                         int64_t optLevel) {
+                                         OpBuilder &builder, int64_t optLevel,
+                                         bool profile, int64_t firstRegion) {
   Location loc = function.getLoc();
   auto arenaAttr = function->getAttrOfType<IntegerAttr>(r1::kArenaBytesAttr);
   if (!arenaAttr)
@@ -265,7 +287,7 @@ static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
                                 "and the cache");
   Phase phase(builder, loc, attr, target, arenaAttr.getInt(), optLevel);
   std::string symbol =
-      ("sputnik_" + r1::stringifyPhaseKind(attr.getKind())).str();
+      (kPhasePrefix + r1::stringifyPhaseKind(attr.getKind())).str();
   auto type = builder.getFunctionType(
       {phase.ptrType(), phase.i64Type(), phase.i64Type()}, {});
   auto code = func::FuncOp::create(builder, loc, symbol, type);
@@ -289,31 +311,39 @@ static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
         {phase.load(phase.ptrType(), phase.at(step, offset), 8), phase.i64(4),
          builder.getI32Type(), i == 3 ? phase.outputCount : phase.rowCount,
          1});
-  if (failed(PhaseEmitter(phase, function).emit(function.front())))
+  if (profile)
+    phase.profile = emitThreadProfile(phase, step);
+  PhaseEmitter emitter(phase, function, firstRegion);
+  if (failed(emitter.emit(function.front())))
     return failure();
   func::ReturnOp::create(builder, loc);
   scratchBytes.setValueAttr(
       builder.getI64IntegerAttr(phase.getScratchBytes()));
   return EmittedPhase{symbol, attr.getMaxRows(), arenaBytes,
-                      phase.getScratchBytes()};
+                      phase.getScratchBytes(), std::move(emitter.regions)};
 }
 
 FailureOr<SmallVector<EmittedPhase>>
-sputnik::cpu::emitPhases(ModuleOp module, ModuleOp code, int64_t optLevel) {
+sputnik::cpu::emitPhases(ModuleOp module, ModuleOp code, int64_t optLevel,
+                         bool profile) {
   auto target = module->getAttrOfType<r1::TargetAttr>(r1::kTargetAttr);
   if (!target)
     return module.emitOpError("has no r1.target");
   OpBuilder builder = OpBuilder::atBlockEnd(code.getBody());
   emitBarrier(builder, code.getLoc());
+  if (profile)
+    emitRegionTimes(builder, code.getLoc());
+  int64_t regions = 0;
   SmallVector<EmittedPhase> phases;
   for (auto function : module.getOps<func::FuncOp>()) {
     auto attr = function->getAttrOfType<r1::PhaseAttr>(r1::kPhaseAttr);
     if (!attr)
       continue;
     FailureOr<EmittedPhase> phase =
-        emitPhase(function, attr, target, builder, optLevel);
+        emitPhase(function, attr, target, builder, optLevel, profile, regions);
     if (failed(phase))
       return failure();
+    regions += phase->regions.size();
     phases.push_back(*phase);
   }
   return phases;

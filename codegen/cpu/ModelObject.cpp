@@ -30,6 +30,8 @@ using namespace mlir;
 using namespace sputnik;
 using namespace sputnik::cpu;
 
+static constexpr llvm::StringLiteral kRegions = "sputnik_regions";
+
 namespace {
 
 /// What one decode step reads and computes with weights.
@@ -64,6 +66,11 @@ private:
                            LLVM::Linkage::Internal, symbol,
                            builder.getStringAttr(bytes), /*alignment=*/64);
   }
+  /// A global that `init` gives the value of.
+  void emitConstant(StringRef symbol, LLVM::Linkage linkage, Type type,
+                    llvm::function_ref<Value()> init);
+  /// The array of abi::Region at `sputnik_regions`; returns its length.
+  uint64_t emitRegions(ArrayRef<EmittedPhase> phases);
 
   OpBuilder builder;
   Location loc;
@@ -71,6 +78,76 @@ private:
 };
 
 } // namespace
+
+void DescriptorEmitter::emitConstant(StringRef symbol, LLVM::Linkage linkage,
+                                     Type type,
+                                     llvm::function_ref<Value()> init) {
+  OpBuilder::InsertionGuard guard(builder);
+  auto global = LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true,
+                                       linkage, symbol, Attribute(),
+                                       /*alignment=*/8);
+  builder.createBlock(&global.getInitializerRegion());
+  LLVM::ReturnOp::create(builder, loc, init());
+}
+
+/// The bytes that one run of `user` reads of weights that are not in `seen`; it
+/// looks up single rows of an embedding.
+static uint64_t countWeightBytes(r1::WeightUserInterface user,
+                                 llvm::DenseSet<Operation *> &seen) {
+  if (isa<r1::EmbedOp>(user))
+    return 0;
+  uint64_t bytes = 0;
+  SmallVector<FlatSymbolRefAttr> names;
+  user.getWeights(names);
+  for (FlatSymbolRefAttr name : names) {
+    RankedTensorType type = r1::lookupWeightType(user, name);
+    Operation *weight = SymbolTable::lookupNearestSymbolFrom(user, name);
+    if (seen.insert(weight).second)
+      bytes += r1::getEncoding(type).getBytes(type.getShape());
+  }
+  return bytes;
+}
+
+uint64_t DescriptorEmitter::emitRegions(ArrayRef<EmittedPhase> phases) {
+  struct Entry {
+    std::string name, phase;
+    uint64_t bytes;
+  };
+  SmallVector<Entry> entries;
+  for (const EmittedPhase &phase : phases) {
+    std::string phaseName = "sputnik_phase_name" + std::to_string(entries.size());
+    StringRef kind(phase.symbol);
+    kind.consume_front(kPhasePrefix);
+    emitBytes(phaseName, (kind + Twine('\0')).str());
+    for (r1::RegionOp region : phase.regions) {
+      std::string name = "sputnik_region_name" + std::to_string(entries.size());
+      emitBytes(name, (region.getName() + Twine('\0')).str());
+      uint64_t bytes = 0;
+      llvm::DenseSet<Operation *> seen;
+      region.walk([&](r1::WeightUserInterface user) {
+        bytes += countWeightBytes(user, seen);
+      });
+      entries.push_back({name, phaseName, bytes});
+    }
+  }
+  Type entryType = LLVM::LLVMStructType::getLiteral(
+      builder.getContext(), {ptr, ptr, builder.getI64Type()});
+  Type type = LLVM::LLVMArrayType::get(entryType, entries.size());
+  emitConstant(kRegions, LLVM::Linkage::Internal, type, [&] {
+    Value array = LLVM::UndefOp::create(builder, loc, type);
+    for (auto [i, entry] : llvm::enumerate(entries)) {
+      Value fields[] = {address(entry.name), address(entry.phase),
+                        integer(entry.bytes, 64)};
+      for (auto [j, field] : llvm::enumerate(fields))
+        array = LLVM::InsertValueOp::create(
+            builder, loc, array, field,
+            ArrayRef<int64_t>{static_cast<int64_t>(i),
+                              static_cast<int64_t>(j)});
+    }
+    return array;
+  });
+  return entries.size();
+}
 
 void DescriptorEmitter::emit(const ModelDescription &description,
                              ArrayRef<EmittedPhase> phases,
@@ -118,23 +195,29 @@ void DescriptorEmitter::emit(const ModelDescription &description,
   number(description.tokenizer.size());
   symbol("sputnik_info");
   number(description.info.size());
+  if (description.profile) {
+    uint64_t count = emitRegions(phases);
+    symbol(kRegions);
+    number(count);
+  } else {
+    fields.push_back([&] { return LLVM::ZeroOp::create(builder, loc, ptr); });
+    number(0);
+  }
 
   Type i64 = builder.getI64Type(), i32 = builder.getI32Type();
   SmallVector<Type> types = {i32, i32, idType};
   for (size_t i = 0; i < phases.size(); ++i)
     types.append({ptr, i64, i64, i64});
   types.append({i64, i64, i64, i64, i64, i64, i64, i64, ptr, i64, ptr, ptr,
-                ptr, i64, ptr, i64});
+                ptr, i64, ptr, i64, ptr, i64});
   Type type = LLVM::LLVMStructType::getLiteral(builder.getContext(), types);
-  auto global = LLVM::GlobalOp::create(
-      builder, loc, type, /*isConstant=*/true, LLVM::Linkage::External,
-      "sputnik_model", Attribute(), /*alignment=*/8);
-  builder.createBlock(&global.getInitializerRegion());
-  Value model = LLVM::UndefOp::create(builder, loc, type);
-  for (auto [i, field] : llvm::enumerate(fields))
-    model = LLVM::InsertValueOp::create(builder, loc, model, field(),
-                                        static_cast<int64_t>(i));
-  LLVM::ReturnOp::create(builder, loc, model);
+  emitConstant("sputnik_model", LLVM::Linkage::External, type, [&] {
+    Value model = LLVM::UndefOp::create(builder, loc, type);
+    for (auto [i, field] : llvm::enumerate(fields))
+      model = LLVM::InsertValueOp::create(builder, loc, model, field(),
+                                          static_cast<int64_t>(i));
+    return model;
+  });
 }
 
 /// Counts over the decode phase; every weight is read once a step, the
@@ -143,19 +226,10 @@ static Traffic countTraffic(func::FuncOp decode) {
   Traffic traffic;
   llvm::DenseSet<Operation *> seen;
   decode.walk([&](r1::WeightUserInterface user) {
-    if (isa<r1::EmbedOp>(user))
-      return;
     int64_t times = 1;
     if (auto layers = user->getParentOfType<r1::LayersOp>())
       times = layers.getCount();
-    SmallVector<FlatSymbolRefAttr> names;
-    user.getWeights(names);
-    for (FlatSymbolRefAttr name : names) {
-      RankedTensorType type = r1::lookupWeightType(user, name);
-      Operation *weight = SymbolTable::lookupNearestSymbolFrom(user, name);
-      if (seen.insert(weight).second)
-        traffic.bytes += times * r1::getEncoding(type).getBytes(type.getShape());
-    }
+    traffic.bytes += times * countWeightBytes(user, seen);
     if (auto linear = dyn_cast<r1::LinearOp>(user.getOperation())) {
       auto in = cast<RankedTensorType>(linear.getInput().getType());
       auto out = cast<RankedTensorType>(linear.getType());
@@ -262,7 +336,7 @@ LogicalResult sputnik::cpu::writeModelCode(ModuleOp module,
 
   OwningOpRef<ModuleOp> code = ModuleOp::create(module.getLoc());
   FailureOr<SmallVector<EmittedPhase>> phases =
-      emitPhases(module, *code, optLevel);
+      emitPhases(module, *code, optLevel, description.profile);
   if (failed(phases))
     return failure();
   emitProbes(*code, target, prefillDot(prefill, target));

@@ -20,6 +20,8 @@ struct ModelDescription {
   uint64_t seed = 0;
   llvm::StringRef tokenizer; ///< Tokenizer blob; may be empty.
   llvm::StringRef info;      ///< JSON.
+  /// Whether the code notes the times of regions for abi::Step::profile.
+  bool profile = false;
 };
 
 /// Forms of output, in the order in which they come to be.

@@ -40,6 +40,8 @@ public:
   mlir::Value thread, threads;
   mlir::Value rowCount, outputCount;
   mlir::Value weights, caches, scratch, logits, arena, barrier;
+  /// This thread's abi::ThreadProfile; null in code that notes no times.
+  mlir::Value profile;
   /// The index of the layer loop that is being emitted, by its r1 value.
   llvm::DenseMap<mlir::Value, mlir::Value> scalars;
 

@@ -12,6 +12,7 @@
 #include "runtime/Files.h"
 #include "runtime/Generate.h"
 #include "runtime/MachineProbe.h"
+#include "runtime/Profile.h"
 #include "runtime/Random.h"
 #include "runtime/commands/Commands.h"
 #include "runtime/commands/Prompt.h"
@@ -181,6 +182,13 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
       Engine::create(program, options.threads, Bench::slots);
   if (!engine)
     return engine.error();
+  std::optional<Profile> profile;
+  if (options.profile) {
+    Result<Profile> created = Profile::create(model, (*engine)->pool().size());
+    if (!created)
+      return created.error();
+    profile.emplace(std::move(*created));
+  }
   Bench bench(**engine, sampledIds(model, tokenizer), *lengths,
               drafter->get());
 
@@ -203,8 +211,13 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
     return probe.error();
   probe->readBytesPerSecond();
   Rounds rounds;
+  if (profile)
+    (*engine)->setProfile(profile->threads());
   for (int64_t i = 0; i < options.repeat; ++i)
     if (Status status = bench.round(*probe, rounds); !status)
+      return status;
+  if (profile)
+    if (Status status = profile->writeTrace(*options.profile); !status)
       return status;
 
   const auto prompt = static_cast<double>(lengths->prompt);
@@ -269,6 +282,8 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
   if (anonymousBytes)
     text += format("anonymous memory: %.1f MB\n",
                    static_cast<double>(*anonymousBytes) * 1e-6);
+  if (profile)
+    text += profile->table();
   return print(text);
 }
 

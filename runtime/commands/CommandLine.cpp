@@ -280,6 +280,12 @@ void Grammar::addMeasures() {
       ->transform(between<int64_t>(1, 1000))
       ->type_name("R");
   addDraft(bench, benchOptions.draft);
+  bench
+      ->add_option("--profile", benchOptions.profile,
+                   "Write when each region ran to FILE, for Chrome's trace "
+                   "viewer, and print a table of regions; for models compiled "
+                   "with --profile")
+      ->type_name("FILE");
   bench->add_flag("--json", benchOptions.json, "JSON");
   addThreads(bench, benchOptions.threads);
 

@@ -66,6 +66,7 @@ struct BenchOptions {
   int64_t context = 0;
   int64_t repeat = 3;
   std::string draft = noDrafts;
+  std::optional<std::string> profile; ///< File for a trace.
   bool json = false;
   int64_t threads = 0;
 };

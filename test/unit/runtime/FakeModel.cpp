@@ -1,6 +1,7 @@
 //===- FakeModel.cpp - A model without a compiler -------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "FakeModel.h"
+#include "runtime/Clock.h"
 #include "runtime/chat/ChatForm.h"
 #include "runtime/tokenizer/TokenizerBlob.h"
 
@@ -125,11 +126,21 @@ static void runRows(const Step *step, int64_t thread, int64_t threads) {
     writeLogits(step, output, sums.data(), threads);
 }
 
-template <int FakeCounts::*Count>
+static constexpr Region regions[] = {{"all", "decode", fakeWeightBytes},
+                                     {"all", "verify", fakeWeightBytes},
+                                     {"all", "prefill", fakeWeightBytes}};
+
+template <int FakeCounts::*Count, uint32_t Region>
 static void runPhase(const Step *step, int64_t thread, int64_t threads) {
   if (thread == 0)
     ++(fakeCounts.*Count);
+  const uint64_t begin = rt::monotonicNanoseconds();
   runRows(step, thread, threads);
+  if (step->profile) {
+    ThreadProfile &profile = step->profile[thread];
+    profile.times[profile.count++ & profile.mask] = {
+        begin, rt::monotonicNanoseconds(), Region, kNoLayer};
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -302,10 +313,10 @@ static Model makeModel() {
   model.version = kVersion;
   model.weightSource = kEmbedded;
   std::memcpy(model.imageId, imageId, sizeof(imageId));
-  model.decode = {runPhase<&FakeCounts::decode>, 1, sharedBytes, scratchBytes};
-  model.verify = {runPhase<&FakeCounts::verify>, 8, sharedBytes, scratchBytes};
-  model.prefill = {runPhase<&FakeCounts::prefill>, fakePrefillRows, sharedBytes,
-                   scratchBytes};
+  model.decode = {runPhase<&FakeCounts::decode, 0>, 1, sharedBytes, scratchBytes};
+  model.verify = {runPhase<&FakeCounts::verify, 1>, 8, sharedBytes, scratchBytes};
+  model.prefill = {runPhase<&FakeCounts::prefill, 2>, fakePrefillRows,
+                   sharedBytes, scratchBytes};
   model.vocabSize = fakeVocabulary;
   model.maxContext = fakeContext;
   model.cacheBytesPerToken = sizeof(int32_t);
@@ -322,6 +333,8 @@ static Model makeModel() {
   model.tokenizerBytes = tokenizer.size();
   model.info = info;
   model.infoBytes = sizeof(info) - 1;
+  model.regions = regions;
+  model.regionCount = std::size(regions);
   return model;
 }
 
