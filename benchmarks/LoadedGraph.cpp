@@ -25,56 +25,70 @@ LoadedGraph::LoadedGraph(std::unique_ptr<llvm::orc::LLJIT> jit,
 LoadedGraph::LoadedGraph(LoadedGraph &&) = default;
 LoadedGraph::~LoadedGraph() = default;
 
-/// The object file of `module`.
-static Expected<SmallVector<char, 0>>
-makeObject(ModuleOp module, const LoadedGraph::Options &options) {
+namespace {
+/// Keeps the first error of what is done while it lives.
+class FirstError {
+public:
+  explicit FirstError(MLIRContext &context)
+      : handler(&context, [this](Diagnostic &diagnostic) {
+          if (diagnostic.getSeverity() == DiagnosticSeverity::Error &&
+              message.empty())
+            message = diagnostic.str();
+          return success();
+        }) {}
+
+  Error take() const {
+    return llvm::createStringError(message.empty() ? "the passes failed"
+                                                   : message);
+  }
+
+private:
+  std::string message;
+  ScopedDiagnosticHandler handler;
+};
+} // namespace
+
+Expected<LoadedGraph> LoadedGraph::load(ModuleOp module, int optLevel,
+                                        bool profile) {
+  FirstError error(*module.getContext());
+  cpu::ModelDescription description;
+  description.weightSource = abi::kRandom;
+  description.profile = profile;
+  SmallVector<char, 0> object;
+  llvm::raw_svector_ostream os(object);
+  if (failed(cpu::writeModelCode(module, description, optLevel,
+                                 cpu::CodeForm::Object, os)))
+    return error.take();
+  llvm::InitializeNativeTarget();
+  Expected<std::unique_ptr<llvm::orc::LLJIT>> jit =
+      llvm::orc::LLJITBuilder().create();
+  if (!jit)
+    return jit.takeError();
+  if (Error failure =
+          (*jit)->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(
+              StringRef(object.data(), object.size()), "sputnik_model")))
+    return failure;
+  Expected<llvm::orc::ExecutorAddr> address = (*jit)->lookup("sputnik_model");
+  if (!address)
+    return address.takeError();
+  return LoadedGraph(std::move(*jit), address->toPtr<const abi::Model *>());
+}
+
+Expected<LoadedGraph> LoadedGraph::create(ModuleOp module,
+                                          const Options &options) {
   MLIRContext &context = *module.getContext();
   Expected<r1::TargetAttr> target = cpu::getTarget("native", context);
   if (!target)
     return target.takeError();
   module->setAttr(r1::kTargetAttr, *target);
-
-  std::string message;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    if (diagnostic.getSeverity() == DiagnosticSeverity::Error &&
-        message.empty())
-      message = diagnostic.str();
-    return success();
-  });
+  FirstError error(context);
   PassManager pm(&context);
   r1::PipelineOptions pipeline;
   pipeline.optLevel = options.optLevel;
   pipeline.scheme = options.scheme;
   pipeline.prefillRows = options.prefillRows;
   r1::buildPipeline(pm, pipeline);
-
-  cpu::ModelDescription description;
-  description.weightSource = abi::kRandom;
-  SmallVector<char, 0> object;
-  llvm::raw_svector_ostream os(object);
-  if (failed(pm.run(module)) ||
-      failed(cpu::writeModelCode(module, description, options.optLevel,
-                                 cpu::CodeForm::Object, os)))
-    return llvm::createStringError(message.empty() ? "the passes failed"
-                                                   : message);
-  return object;
-}
-
-Expected<LoadedGraph> LoadedGraph::create(ModuleOp module,
-                                          const Options &options) {
-  Expected<SmallVector<char, 0>> object = makeObject(module, options);
-  if (!object)
-    return object.takeError();
-  llvm::InitializeNativeTarget();
-  Expected<std::unique_ptr<llvm::orc::LLJIT>> jit =
-      llvm::orc::LLJITBuilder().create();
-  if (!jit)
-    return jit.takeError();
-  if (Error error = (*jit)->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(
-          StringRef(object->data(), object->size()), "sputnik_model")))
-    return error;
-  Expected<llvm::orc::ExecutorAddr> address = (*jit)->lookup("sputnik_model");
-  if (!address)
-    return address.takeError();
-  return LoadedGraph(std::move(*jit), address->toPtr<const abi::Model *>());
+  if (failed(pm.run(module)))
+    return error.take();
+  return load(module, options.optLevel, /*profile=*/false);
 }

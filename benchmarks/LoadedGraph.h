@@ -34,6 +34,10 @@ public:
   /// Errors: the first diagnostic, or what the loader says.
   static llvm::Expected<LoadedGraph> create(mlir::ModuleOp module,
                                             const Options &options);
+  /// As `create`, of a module that went through the pipeline. With `profile`
+  /// steps can note the times of regions.
+  static llvm::Expected<LoadedGraph> load(mlir::ModuleOp module, int optLevel,
+                                          bool profile);
   LoadedGraph(LoadedGraph &&);
   ~LoadedGraph();
 

@@ -66,7 +66,8 @@ StepRunner::create(const abi::Model &model, int64_t threads, int64_t slots) {
 }
 
 void StepRunner::run(const abi::Phase &phase, const StepRows &rows,
-                     const uint8_t *weights, float *logits) {
+                     const uint8_t *weights, float *logits,
+                     abi::ThreadProfile *profile) {
   const abi::Step step = {
       .tokens = rows.tokens.data(),
       .slots = rows.slots.data(),
@@ -79,7 +80,7 @@ void StepRunner::run(const abi::Phase &phase, const StepRows &rows,
       .arena = arena.data(),
       .caches = pointers.data(),
       .barrier = &barrier,
-      .profile = nullptr,
+      .profile = profile,
   };
   threadPool->parallel([&](int64_t thread, int64_t threads) {
     phase.run(&step, thread, threads);

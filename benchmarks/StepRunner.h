@@ -37,9 +37,11 @@ public:
   create(const abi::Model &model, int64_t threads, int64_t slots = 1);
 
   /// Runs one step in `phase`, one of the model's. `logits` has room for
-  /// rows.outputs times model.vocabSize.
+  /// rows.outputs times model.vocabSize; `profile`, of every thread, may be
+  /// null.
   void run(const abi::Phase &phase, const StepRows &rows,
-           const uint8_t *weights, float *logits);
+           const uint8_t *weights, float *logits,
+           abi::ThreadProfile *profile = nullptr);
 
   rt::ThreadPool &pool() { return *threadPool; }
   /// The cache of a slot, model.cacheBytes.

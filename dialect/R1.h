@@ -66,6 +66,10 @@ inline constexpr llvm::StringLiteral kTargetAttr = "r1.target"; // on the module
 inline constexpr llvm::StringLiteral kImageBytesAttr = "r1.image_bytes"; // same
 inline constexpr llvm::StringLiteral kPhaseAttr = "r1.phase"; // on a function
 inline constexpr llvm::StringLiteral kArenaBytesAttr = "r1.arena_bytes"; // same
+// On an argument that lies in the arena: where, and whether its rows are those
+// wanted as outputs.
+inline constexpr llvm::StringLiteral kBufferAttr = "r1.buffer";
+inline constexpr llvm::StringLiteral kOutputRowsAttr = "r1.outputs";
 
 /// The encoding of a weight type, or null for a weight that is not encoded.
 EncodingAttr getEncoding(mlir::Type weightType);
@@ -80,6 +84,9 @@ mlir::RankedTensorType lookupWeightType(mlir::Operation *from,
 /// blocks with zeros, then for each block its f32 scale, then for each block
 /// -128 times the sum of its bytes as i32.
 int64_t getRowBytes(mlir::RankedTensorType rows);
+
+/// Whether the rows of an activation are the rows wanted as outputs, not all.
+bool countsOutputs(mlir::Value value);
 
 /// Layers of the weight that `op` (r1.weight or r1.derived) defines; 1 for a
 /// weight that is not stacked.

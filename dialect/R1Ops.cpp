@@ -3,6 +3,7 @@
 
 #include "dialect/R1.h"
 
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -96,6 +97,24 @@ LogicalResult RegionOp::verifyRegions() {
   if (!yield || yield.getOperandTypes() != getResultTypes())
     return emitOpError("body must yield the results");
   return success();
+}
+
+bool sputnik::r1::countsOutputs(Value value) {
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    auto function =
+        dyn_cast<FunctionOpInterface>(argument.getOwner()->getParentOp());
+    return function &&
+           function.getArgAttr(argument.getArgNumber(), kOutputRowsAttr);
+  }
+  Operation *op = value.getDefiningOp();
+  if (auto region = dyn_cast<RegionOp>(op)) {
+    unsigned index = cast<OpResult>(value).getResultNumber();
+    return countsOutputs(
+        region.getBody().front().getTerminator()->getOperand(index));
+  }
+  if (!isa<RankedTensorType>(value.getType()) || isa<LayersOp>(op))
+    return false;
+  return isa<SelectRowsOp>(op) || countsOutputs(op->getOperand(0));
 }
 
 //===----------------------------------------------------------------------===//

@@ -320,4 +320,43 @@ def PlaceWeightsPass : R1_Pass<"r1-place-weights"> {
     Statistic<"paddingBytes", "padding-bytes", "Bytes between weights">];
 }
 
+//===----------------------------------------------------------------------===//
+// Tools
+//===----------------------------------------------------------------------===//
+
+def IsolateRegionPass : R1_Pass<"r1-isolate-region"> {
+  let summary = "Keep one region of each phase, to be measured by itself";
+  let description = [{
+    Not part of r1-pipeline but run after it. Each phase keeps one region, in
+    its loop over the layers; what the region reads of others becomes arguments
+    of the function, with `r1.buffer` where they lie in the arena, and
+    `r1.outputs` if their rows are those wanted as outputs. A phase without the
+    region becomes empty. Weights are zeros, made from no checkpoint: whoever
+    measures fills the image as he likes.
+
+    ```mlir
+    func.func @decode(%tokens: ..., %cache: ...) -> tensor<?x512xf32> {
+      ...
+      %8 = r1.region "ffn_down" buffers([#r1.buffer<offset = 0, stride = 128>]) -> (tensor<?x32xf32>) {
+        %9 = r1.linear %7, @ffn_down[%layer] : tensor<?x48xf32> -> tensor<?x32xf32>
+        ...
+    }
+    ```
+    becomes
+    ```mlir
+    func.func @decode(%tokens: ..., %cache: ..., %7: tensor<?x48xf32> {r1.buffer = #r1.buffer<offset = 128, stride = 192>}) {
+      %8 = r1.region "ffn_down" ...
+      return
+    }
+    ```
+  }];
+  let options = [
+    Option<"region", "region", "std::string", "", "the name of the region">,
+    Option<"number", "number", "int64_t", "1",
+           "which of those with that name in a phase, counted from 1">];
+  let statistics = [
+    Statistic<"numIsolated", "num-isolated", "Phases that keep the region">,
+    Statistic<"numErased", "num-erased", "Weights that nothing reads any more">];
+}
+
 #endif // SPUTNIK_PASSES_PASSES

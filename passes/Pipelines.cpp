@@ -56,10 +56,25 @@ void sputnik::r1::buildPipeline(OpPassManager &pm,
   pm.addPass(createPlaceWeightsPass());
 }
 
+void sputnik::r1::buildIsolatePipeline(OpPassManager &pm,
+                                       const IsolateOptions &options) {
+  IsolateRegionPassOptions isolate;
+  isolate.region = options.region;
+  isolate.number = options.number;
+  pm.addPass(createIsolateRegionPass(isolate));
+  // The image has the weights of the region only.
+  pm.addPass(createPlaceWeightsPass());
+}
+
 void sputnik::r1::registerPipelines() {
   PassPipelineRegistration<PipelineOptions>(
       "r1-pipeline",
       "From the graph of the importer to regions with memory, partition and "
       "placement, as `sputnik compile` does it",
       buildPipeline);
+  PassPipelineRegistration<IsolateOptions>(
+      "r1-isolate",
+      "From what r1-pipeline makes to one region of it, as `sputnik compile "
+      "--bench-dir` writes them",
+      buildIsolatePipeline);
 }

@@ -41,7 +41,22 @@ struct PipelineOptions : mlir::PassPipelineOptions<PipelineOptions> {
 /// partition and placement: all that code generation needs.
 void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
 
-/// Makes `r1-pipeline` known by name.
+/// Which region r1-isolate keeps.
+struct IsolateOptions : mlir::PassPipelineOptions<IsolateOptions> {
+  Option<std::string> region{*this, "region",
+                             llvm::cl::desc("the name of the region")};
+  Option<int64_t> number{
+      *this, "number",
+      llvm::cl::desc("which of those with that name, counted from 1"),
+      llvm::cl::init(1)};
+};
+
+/// Appends to `pm` what makes a module of one region, to be measured by itself,
+/// from a module after buildPipeline.
+void buildIsolatePipeline(mlir::OpPassManager &pm,
+                          const IsolateOptions &options);
+
+/// Makes `r1-pipeline` and `r1-isolate` known by name.
 void registerPipelines();
 
 } // namespace sputnik::r1

@@ -13,10 +13,13 @@ static constexpr uint64_t pageBytes = 4096;
 /// How long one measurement of the dot instruction takes at least.
 static constexpr uint64_t dotNanoseconds = 50'000'000;
 
-Result<MachineProbe> MachineProbe::create(Engine &engine) {
+Result<MachineProbe> MachineProbe::create(const abi::Model &model,
+                                          ThreadPool &pool,
+                                          const uint8_t *weights,
+                                          uint64_t weightBytes) {
   Mapping buffer;
-  const uint8_t *begin = engine.weights();
-  uint64_t bytes = engine.model().weightBytes / pageBytes * pageBytes;
+  const uint8_t *begin = weights;
+  uint64_t bytes = weightBytes / pageBytes * pageBytes;
   if (bytes < smallestBytes) {
     Result<Mapping> memory =
         Mapping::anonymous(smallestBytes, "the bandwidth measurement");
@@ -29,7 +32,7 @@ Result<MachineProbe> MachineProbe::create(Engine &engine) {
     begin = buffer.data();
     bytes = smallestBytes;
   }
-  MachineProbe probe(engine, std::move(buffer), begin, bytes);
+  MachineProbe probe(model, pool, std::move(buffer), begin, bytes);
   probe.calibrate();
   return probe;
 }
@@ -38,7 +41,7 @@ Result<MachineProbe> MachineProbe::create(Engine &engine) {
 void MachineProbe::calibrate() {
   while (iterations < uint64_t{1} << 40) {
     const uint64_t start = monotonicNanoseconds();
-    engine->model().probeDot(iterations);
+    model->probeDot(iterations);
     if (monotonicNanoseconds() - start >= dotNanoseconds)
       return;
     iterations *= 2;
@@ -49,14 +52,14 @@ double MachineProbe::readBytesPerSecond() const {
   const uint64_t pages = bytes / pageBytes;
   std::atomic<uint64_t> kept = 0;
   const uint64_t start = monotonicNanoseconds();
-  engine->pool().parallel([&](int64_t thread, int64_t threads) {
+  pool->parallel([&](int64_t thread, int64_t threads) {
     const auto part = static_cast<uint64_t>(thread);
     const auto parts = static_cast<uint64_t>(threads);
     const uint64_t from = pages / parts * part + std::min(pages % parts, part);
     const uint64_t to =
         pages / parts * (part + 1) + std::min(pages % parts, part + 1);
     if (from < to)
-      kept += engine->model().probeRead(begin + from * pageBytes,
+      kept += model->probeRead(begin + from * pageBytes,
                                         (to - from) * pageBytes);
   });
   return static_cast<double>(bytes) * 1e9 /
@@ -66,8 +69,8 @@ double MachineProbe::readBytesPerSecond() const {
 double MachineProbe::dotOperationsPerSecond() const {
   std::atomic<uint64_t> done = 0;
   const uint64_t start = monotonicNanoseconds();
-  engine->pool().parallel(
-      [&](int64_t, int64_t) { done += engine->model().probeDot(iterations); });
+  pool->parallel(
+      [&](int64_t, int64_t) { done += model->probeDot(iterations); });
   return 2 * static_cast<double>(done.load()) * 1e9 /
          static_cast<double>(monotonicNanoseconds() - start);
 }

@@ -3,22 +3,25 @@
 #ifndef SPUTNIK_RUNTIME_MACHINEPROBE_H
 #define SPUTNIK_RUNTIME_MACHINEPROBE_H
 
-#include "runtime/Engine.h"
+#include "runtime/Abi.h"
 #include "runtime/Mapping.h"
 #include "runtime/Result.h"
+#include "runtime/ThreadPool.h"
 
 #include <cstdint>
 
 namespace sputnik::rt {
 
 /// Measures, with the code that the compiler generated for it, what the machine
-/// can do at most with all threads of an engine.
+/// can do at most with all threads of a pool.
 class MachineProbe {
 public:
   /// Reads go over the weights when these have at least smallestBytes, else
   /// over a buffer of that size: in both cases more than caches hold.
   static constexpr uint64_t smallestBytes = uint64_t{256} << 20;
-  static Result<MachineProbe> create(Engine &engine);
+  static Result<MachineProbe> create(const abi::Model &model, ThreadPool &pool,
+                                     const uint8_t *weights,
+                                     uint64_t weightBytes);
 
   /// Bytes per second that one pass over the memory reads.
   double readBytesPerSecond() const;
@@ -27,13 +30,14 @@ public:
   double dotOperationsPerSecond() const;
 
 private:
-  MachineProbe(Engine &engine, Mapping buffer, const uint8_t *begin,
-               uint64_t bytes)
-      : engine(&engine), buffer(std::move(buffer)), begin(begin), bytes(bytes) {
-  }
+  MachineProbe(const abi::Model &model, ThreadPool &pool, Mapping buffer,
+               const uint8_t *begin, uint64_t bytes)
+      : model(&model), pool(&pool), buffer(std::move(buffer)), begin(begin),
+        bytes(bytes) {}
   void calibrate();
 
-  Engine *engine;
+  const abi::Model *model;
+  ThreadPool *pool;
   Mapping buffer;
   const uint8_t *begin;
   uint64_t bytes; ///< A multiple of 4096.

@@ -92,17 +92,17 @@ static double median(std::vector<double> &values) {
   return *middle;
 }
 
-std::string Profile::table() const {
+std::vector<Profile::Summary> Profile::summaries() const {
   std::vector<Runs> runs(model->regionCount);
   double total = 0;
   for (uint64_t age = kept(); age-- > 0;) {
     uint64_t begin = UINT64_MAX, end = 0;
     double busy = 0;
     for (size_t thread = 0; thread < profiles.size(); ++thread) {
-      const abi::RegionTime &part = time(thread, age);
-      begin = std::min(begin, part.begin);
-      end = std::max(end, part.end);
-      busy += static_cast<double>(part.end - part.begin) * 1e-3;
+      const abi::RegionTime &own = time(thread, age);
+      begin = std::min(begin, own.begin);
+      end = std::max(end, own.end);
+      busy += static_cast<double>(own.end - own.begin) * 1e-3;
     }
     const double microseconds = static_cast<double>(end - begin) * 1e-3;
     Runs &region = runs[time(0, age).region];
@@ -111,26 +111,33 @@ std::string Profile::table() const {
     region.busy += busy;
     total += microseconds;
   }
+  std::vector<Summary> summaries;
+  for (size_t i = 0; i < runs.size(); ++i)
+    if (!runs[i].microseconds.empty())
+      summaries.push_back(
+          {&model->regions[i], runs[i].microseconds.size(),
+           median(runs[i].microseconds),
+           1 - runs[i].busy / (runs[i].total *
+                               static_cast<double>(profiles.size())),
+           runs[i].total / total});
+  return summaries;
+}
 
+std::string Profile::table() const {
   std::string text = format("%-8s %-28s %8s %11s %8s %7s %7s\n", "phase",
                             "region", "runs", "median us", "GB/s", "idle %",
                             "time %");
-  for (size_t i = 0; i < runs.size(); ++i) {
-    if (runs[i].microseconds.empty())
-      continue;
-    const abi::Region &region = model->regions[i];
-    const double microseconds = median(runs[i].microseconds);
+  for (const Summary &summary : summaries()) {
+    const abi::Region &region = *summary.region;
     const std::string rate =
         region.weightBytes
             ? format("%.1f", static_cast<double>(region.weightBytes) * 1e-3 /
-                                 microseconds)
+                                 summary.medianMicroseconds)
             : "-";
-    const double threadTime =
-        runs[i].total * static_cast<double>(profiles.size());
-    text += format("%-8s %-28s %8zu %11.1f %8s %7.1f %7.1f\n", region.phase,
-                   region.name, runs[i].microseconds.size(), microseconds,
-                   rate.c_str(), (1 - runs[i].busy / threadTime) * 100,
-                   runs[i].total / total * 100);
+    text += format("%-8s %-28s %8llu %11.1f %8s %7.1f %7.1f\n", region.phase,
+                   region.name, static_cast<unsigned long long>(summary.runs),
+                   summary.medianMicroseconds, rate.c_str(),
+                   summary.idle * 100, summary.part * 100);
   }
   return text;
 }

@@ -28,11 +28,19 @@ public:
   /// as argument.
   Status writeTrace(const std::string &path) const;
 
-  /// A table with a line for each region that ran, in the order of the code:
-  /// how often, the median time from the first thread's begin to the last
-  /// thread's end, the rate at which its weights were read in that time, how
-  /// much of the threads' time went by before all were done, and the region's
-  /// part of the time of all.
+  /// What is known of a region that ran.
+  struct Summary {
+    const abi::Region *region;
+    uint64_t runs;
+    /// From the first thread's begin to the last thread's end.
+    double medianMicroseconds;
+    double idle; ///< Part of the threads' time in which they were not there.
+    double part; ///< Of the time of all regions.
+  };
+  /// In the order of the code.
+  std::vector<Summary> summaries() const;
+
+  /// The summaries as a table, with the rate at which weights were read.
   std::string table() const;
 
 private:

@@ -14,6 +14,7 @@
 #include "importer/TokenizerBlobWriter.h"
 #include "importer/TokenizerReader.h"
 #include "passes/Pipelines.h"
+#include "tools/RegionBenchmarks.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
@@ -358,6 +359,10 @@ Error Compiler::run() {
   info = describe();
   if (Error error = runPasses())
     return error;
+  if (!options.benchFolder.empty())
+    if (Error error = writeRegionBenchmarks(*module, options.benchFolder,
+                                            options.optLevel))
+      return error;
   if (options.emit != EmitKind::Executable)
     return writeText();
   return writeExecutable();

@@ -32,6 +32,7 @@ struct CompileOptions {
   int optLevel = 3;
   bool profile = false; ///< The executable can tell the times of regions.
   EmitKind emit = EmitKind::Executable;
+  std::string benchFolder; ///< With Regions: where benchmarks of them go.
   bool progress = false; ///< Show how far the weights are, on stderr.
   bool quiet = false;    ///< No summary on stderr.
   unsigned threads = 0;  ///< 0: as many as there are cores.

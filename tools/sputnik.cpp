@@ -83,6 +83,11 @@ cl::opt<EmitKind>
                     clEnumValN(EmitKind::Executable, "exe",
                                "an executable (default)")),
          cl::init(EmitKind::Executable), cl::sub(compileCommand));
+cl::opt<std::string>
+    benchDir("bench-dir",
+             cl::desc("With --emit=regions: also write each region as a "
+                      "benchmark for sputnik-bench, with its code"),
+             cl::value_desc("DIR"), cl::sub(compileCommand));
 cl::opt<unsigned> threads("threads",
                           cl::desc("Threads that write weights; all cores if "
                                    "not given"),
@@ -108,6 +113,10 @@ static Expected<CompileOptions> readOptions(const char *program) {
     return createStringError("-o: expected the name of a file");
   if (output == "-" && emit == EmitKind::Executable)
     return createStringError("-o -: an executable needs a file");
+  if (benchDir.getNumOccurrences() &&
+      (benchDir.empty() || emit != EmitKind::Regions))
+    return createStringError("--bench-dir: expected a folder, and "
+                             "--emit=regions");
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<r1::R1Dialect>();
   if (Error error = cpu::getTarget(target, context).takeError())
@@ -127,6 +136,7 @@ static Expected<CompileOptions> readOptions(const char *program) {
   options.optLevel = optLevel - '0';
   options.profile = profile;
   options.emit = emit;
+  options.benchFolder = benchDir;
   options.progress =
       progress || (!quiet && sys::Process::StandardErrIsDisplayed());
   options.quiet = quiet;

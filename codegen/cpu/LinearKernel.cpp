@@ -108,7 +108,7 @@ Rows LinearKernel::emitPrologue() {
   if (prologue.empty())
     return p.rows(linear.getInput());
   Value count =
-      countsOutputs(linear.getInput()) ? p.outputCount : p.rowCount;
+      r1::countsOutputs(linear.getInput()) ? p.outputCount : p.rowCount;
   // Ops of one type work in place; a cast needs rows of its own.
   std::optional<Rows> rows;
   for (Operation *op : prologue) {

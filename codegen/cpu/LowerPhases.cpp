@@ -21,6 +21,9 @@ namespace {
 /// cores.
 constexpr int64_t kSpins = 4096;
 
+/// Tokens, slots, positions, outputs and the cache.
+constexpr unsigned kStepInputs = 5;
+
 /// void sputnik_barrier(abi::Barrier *, i64 threads)
 void emitBarrier(OpBuilder &builder, Location loc) {
   Emit e(builder, loc);
@@ -90,6 +93,9 @@ public:
   PhaseEmitter(Phase &phase, func::FuncOp function, int64_t firstRegion)
       : p(phase), function(function), firstRegion(firstRegion) {}
 
+  /// Places what the function takes beside tokens, slots, positions, outputs
+  /// and cache.
+  LogicalResult placeInputs();
   LogicalResult emit(Block &block);
 
   /// The regions emitted, in order.
@@ -120,7 +126,7 @@ private:
 } // namespace
 
 static bool overOutputs(r1::RegionOp region) {
-  return region.getNumResults() && countsOutputs(region.getResult(0));
+  return region.getNumResults() && r1::countsOutputs(region.getResult(0));
 }
 
 static bool byTokens(r1::RegionOp region) {
@@ -175,9 +181,22 @@ Rows PhaseEmitter::place(Value value, r1::BufferAttr buffer) {
   return {base,
           p.i64(buffer.getStride()),
           type.getElementType(),
-          countsOutputs(value) ? p.outputCount : p.rowCount,
+          r1::countsOutputs(value) ? p.outputCount : p.rowCount,
           type.getDimSize(1),
           buffer.getLogits()};
+}
+
+LogicalResult PhaseEmitter::placeInputs() {
+  for (BlockArgument input : function.getArguments().drop_front(kStepInputs)) {
+    auto buffer = function.getArgAttrOfType<r1::BufferAttr>(
+        input.getArgNumber(), r1::kBufferAttr);
+    if (!buffer || !isa<RankedTensorType>(input.getType()))
+      return function.emitOpError("takes argument ")
+             << input.getArgNumber() << " from nowhere; expected rows with "
+             << r1::kBufferAttr;
+    p.setRows(input, place(input, buffer));
+  }
+  return success();
 }
 
 LogicalResult PhaseEmitter::emitRegion(r1::RegionOp region) {
@@ -282,7 +301,7 @@ static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
   auto arenaAttr = function->getAttrOfType<IntegerAttr>(r1::kArenaBytesAttr);
   if (!arenaAttr)
     return function.emitOpError("has no memory plan");
-  if (function.getNumArguments() != 5)
+  if (function.getNumArguments() < kStepInputs)
     return function.emitOpError("must take tokens, slots, positions, outputs "
                                 "and the cache");
   Phase phase(builder, loc, attr, target, arenaAttr.getInt(), optLevel);
@@ -314,7 +333,8 @@ static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
   if (profile)
     phase.profile = emitThreadProfile(phase, step);
   PhaseEmitter emitter(phase, function, firstRegion);
-  if (failed(emitter.emit(function.front())))
+  if (failed(emitter.placeInputs()) ||
+      failed(emitter.emit(function.front())))
     return failure();
   func::ReturnOp::create(builder, loc);
   scratchBytes.setValueAttr(

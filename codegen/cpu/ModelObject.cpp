@@ -344,8 +344,11 @@ LogicalResult sputnik::cpu::writeModelCode(ModuleOp module,
     return failure();
 
   auto cache = cast<r1::KVCacheType>(decode.getArgumentTypes()[4]);
+  // A region by itself may give no logits.
   int64_t vocabulary =
-      cast<RankedTensorType>(decode.getResultTypes()[0]).getDimSize(1);
+      decode.getNumResults()
+          ? cast<RankedTensorType>(decode.getResultTypes()[0]).getDimSize(1)
+          : 0;
   DescriptorEmitter(*code).emit(description, *phases, cache, vocabulary,
                                 imageBytes.getInt(), countTraffic(decode));
 

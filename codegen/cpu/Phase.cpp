@@ -80,15 +80,3 @@ Value sputnik::cpu::cacheHeadPtr(Phase &phase, r1::KVCacheType cache,
   Value index = phase.add(phase.mul(cacheLayer, cache.getHeads()), head);
   return phase.at(base, phase.mul(index, 2 * cache.getHeadBytes()));
 }
-
-bool sputnik::cpu::countsOutputs(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (auto region = dyn_cast_or_null<r1::RegionOp>(op)) {
-    unsigned index = cast<OpResult>(value).getResultNumber();
-    return countsOutputs(
-        region.getBody().front().getTerminator()->getOperand(index));
-  }
-  if (!op || !isa<RankedTensorType>(value.getType()) || isa<r1::LayersOp>(op))
-    return false;
-  return isa<r1::SelectRowsOp>(op) || countsOutputs(op->getOperand(0));
-}

@@ -99,9 +99,6 @@ mlir::Value emitSwiGLU(Emit &emit, mlir::Value gate, mlir::Value up);
 /// Whether `op` works on each row by itself, so that emitRowOp takes it.
 bool isRowOp(mlir::Operation *op);
 
-/// Whether the rows of an activation are the rows wanted as outputs, not all.
-bool countsOutputs(mlir::Value value);
-
 /// Regions, by the op that they are built around.
 void emitTokenRegion(Phase &phase, r1::RegionOp region);
 void emitPlainLinear(Phase &phase, r1::RegionOp region, r1::LinearOp linear);

@@ -315,7 +315,7 @@ void sputnik::cpu::emitTokenRegion(Phase &p, r1::RegionOp region) {
   Value count;
   for (Operation &op : body.without_terminator())
     for (Value value : op.getResults()) {
-      Value valueCount = countsOutputs(value) ? p.outputCount : p.rowCount;
+      Value valueCount = r1::countsOutputs(value) ? p.outputCount : p.rowCount;
       count = valueCount;
       if (p.hasRows(value))
         continue;

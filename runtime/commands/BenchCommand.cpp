@@ -206,7 +206,8 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
   // The memory of the bandwidth measurement is not the model's.
   const std::optional<uint64_t> anonymousBytes = residentAnonymousBytes();
 
-  Result<MachineProbe> probe = MachineProbe::create(**engine);
+  Result<MachineProbe> probe = MachineProbe::create(
+      model, (*engine)->pool(), (*engine)->weights(), model.weightBytes);
   if (!probe)
     return probe.error();
   probe->readBytesPerSecond();

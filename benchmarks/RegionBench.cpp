@@ -1,0 +1,276 @@
+//===- RegionBench.cpp - sputnik-bench: one region, timed -----------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Takes a file that `sputnik compile --emit=regions --bench-dir` wrote, edited
+// or not, makes code of it and runs it in each phase that has the region. Steps
+// go from one copy of the random weights to the next, so that no cache holds
+// what they read; the region's own notes tell its time. Both bounds are measured
+// before and after each phase.
+//
+//===----------------------------------------------------------------------===//
+#include "benchmarks/LoadedGraph.h"
+#include "benchmarks/StepRunner.h"
+#include "codegen/cpu/Target.h"
+#include "runtime/Clock.h"
+#include "runtime/MachineProbe.h"
+#include "runtime/Profile.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/WithColor.h"
+
+using namespace mlir;
+using namespace sputnik;
+using llvm::Error;
+using llvm::Expected;
+namespace cl = llvm::cl;
+
+namespace {
+/// The command line. Made once LLVM's own options, some of the same names, are
+/// forgotten.
+struct Options {
+  cl::opt<std::string> input{cl::Positional, cl::Required,
+                             cl::desc("FILE.mlir")};
+  cl::opt<int64_t> threads{"threads", cl::init(0), cl::value_desc("N"),
+                           cl::desc("one for each core if not given")};
+  cl::opt<int64_t> rows{"rows", cl::init(0), cl::value_desc("N"),
+                        cl::desc("rows of a step; as many as the phase takes "
+                                 "if not given")};
+  cl::opt<int64_t> context{"context", cl::init(0), cl::value_desc("N"),
+                           cl::desc("positions before the rows")};
+  cl::opt<double> seconds{"seconds", cl::init(0.5), cl::value_desc("S"),
+                          cl::desc("how long each phase is run")};
+};
+} // namespace
+
+/// Weights together are at least this large: more than caches hold.
+static constexpr uint64_t kSmallestWeights = uint64_t{256} << 20;
+
+namespace {
+/// What one run of the region reads and computes.
+struct Work {
+  double bytes = 0, operations = 0;
+};
+
+class RegionBench {
+public:
+  RegionBench(const Options &options, ModuleOp module)
+      : options(options), module(module) {}
+
+  Error prepare();
+  /// Times the region in one phase, if that has it.
+  Error runPhase(r1::PhaseKind kind);
+
+private:
+  Work workOf(r1::RegionOp region, const StepRows &steps) const;
+
+  const Options &options;
+  ModuleOp module;
+  std::optional<LoadedGraph> graph;
+  std::unique_ptr<StepRunner> runner;
+  rt::Mapping weights;
+  uint64_t imageBytes = 0, copies = 1;
+  std::vector<float> logits;
+  std::optional<rt::MachineProbe> probe;
+};
+} // namespace
+
+template <typename T> static Expected<T> expect(rt::Result<T> result) {
+  if (!result)
+    return llvm::createStringError(result.error().message);
+  return std::move(*result);
+}
+
+/// The code runs on this machine if that has all that it may use.
+static Error checkTarget(ModuleOp module, const std::string &input) {
+  auto target = module->getAttrOfType<r1::TargetAttr>(r1::kTargetAttr);
+  if (!target)
+    return llvm::createStringError("%s: the module has no %s", input.c_str(),
+                                   r1::kTargetAttr.data());
+  Expected<r1::TargetAttr> native =
+      cpu::getTarget("native", *module.getContext());
+  if (!native)
+    return native.takeError();
+  llvm::StringSet<> here;
+  for (StringRef feature : llvm::split(native->getFeatures(), ','))
+    here.insert(feature);
+  for (StringRef feature : llvm::split(target.getFeatures(), ','))
+    if (target.getTriple() != native->getTriple() ||
+        (feature.starts_with("+") && !here.contains(feature)))
+      return llvm::createStringError(
+          "%s: made for %s %s, which this machine is not", input.c_str(),
+          target.getTriple().str().c_str(), target.getCpu().str().c_str());
+  return Error::success();
+}
+
+Error RegionBench::prepare() {
+  if (Error error = checkTarget(module, options.input))
+    return error;
+  Expected<LoadedGraph> loaded =
+      LoadedGraph::load(module, /*optLevel=*/3, /*profile=*/true);
+  if (!loaded)
+    return loaded.takeError();
+  graph.emplace(std::move(*loaded));
+  const abi::Model &model = graph->model();
+  Expected<std::unique_ptr<StepRunner>> created = StepRunner::create(
+      model, options.threads ? options.threads
+                             : rt::Cpus::available().defaultThreads());
+  if (!created)
+    return created.takeError();
+  runner = std::move(*created);
+
+  imageBytes = llvm::alignTo(std::max<uint64_t>(model.weightBytes, 1), 4096);
+  copies = llvm::divideCeil(kSmallestWeights, imageBytes);
+  Expected<rt::Mapping> memory =
+      allocateMemory(copies * imageBytes, "the weights");
+  if (!memory)
+    return memory.takeError();
+  weights = std::move(*memory);
+  runner->pool().parallel([&](int64_t thread, int64_t count) {
+    const auto part = [&](int64_t i) {
+      return weights.size() / 64 * static_cast<uint64_t>(i) /
+             static_cast<uint64_t>(count) * 64;
+    };
+    model.fillRandom(weights.data(), part(thread), part(thread + 1), 0);
+  });
+  Expected<rt::MachineProbe> measured = expect(rt::MachineProbe::create(
+      model, runner->pool(), weights.data(), weights.size()));
+  if (!measured)
+    return measured.takeError();
+  probe.emplace(std::move(*measured));
+  return Error::success();
+}
+
+Work RegionBench::workOf(r1::RegionOp region, const StepRows &steps) const {
+  const auto count = static_cast<double>(steps.tokens.size());
+  const auto outputs = static_cast<double>(steps.outputs.size());
+  Work work;
+  region.walk([&](r1::LinearOp linear) {
+    auto in = cast<RankedTensorType>(linear.getInput().getType());
+    auto out = cast<RankedTensorType>(linear.getType());
+    work.operations +=
+        2.0 * static_cast<double>(in.getDimSize(1) * out.getDimSize(1)) *
+        (r1::countsOutputs(linear.getInput()) ? outputs : count);
+  });
+  region.walk([&](r1::AttentionOp attention) {
+    auto cache = cast<r1::KVCacheType>(attention.getCache().getType());
+    const auto query = cast<RankedTensorType>(attention.getType());
+    const double seen = static_cast<double>(options.context) + (count + 1) / 2;
+    work.operations +=
+        4.0 * static_cast<double>(query.getDimSize(1)) * seen * count;
+    work.bytes += static_cast<double>(cache.getTokenBytes()) /
+                  static_cast<double>(cache.getLayers()) *
+                  (static_cast<double>(options.context) + count);
+  });
+  return work;
+}
+
+static double fraction(double part, double whole) {
+  return whole > 0 ? 100 * part / whole : 0;
+}
+
+static const abi::Phase &phaseOf(const abi::Model &model, r1::PhaseKind kind) {
+  switch (kind) {
+  case r1::PhaseKind::Decode:
+    return model.decode;
+  case r1::PhaseKind::Verify:
+    return model.verify;
+  case r1::PhaseKind::Prefill:
+    return model.prefill;
+  }
+  llvm_unreachable("no such phase");
+}
+
+Error RegionBench::runPhase(r1::PhaseKind kind) {
+  const StringRef name = r1::stringifyPhaseKind(kind);
+  r1::RegionOp region;
+  if (auto function = module.lookupSymbol<func::FuncOp>(name))
+    function.walk([&](r1::RegionOp op) { region = op; });
+  if (!region)
+    return Error::success();
+  const abi::Model &model = graph->model();
+  const abi::Phase &phase = phaseOf(model, kind);
+  const int64_t count =
+      options.rows > 0 ? std::min<int64_t>(options.rows, phase.maxRows) : phase.maxRows;
+  if (options.context < 0 || options.context > model.maxContext - count)
+    return llvm::createStringError(
+        "--context=%lld: the cache holds %lld positions, %lld are for the rows",
+        static_cast<long long>(options.context),
+        static_cast<long long>(model.maxContext),
+        static_cast<long long>(count));
+  const StepRows steps = StepRows::sequence(
+      count, options.context, /*allOutputs=*/kind != r1::PhaseKind::Prefill);
+  logits.resize(steps.outputs.size() * static_cast<size_t>(model.vocabSize));
+
+  Expected<rt::Profile> profile =
+      expect(rt::Profile::create(model, runner->pool().size()));
+  if (!profile)
+    return profile.takeError();
+  uint64_t copy = 0;
+  const auto step = [&](abi::ThreadProfile *noted) {
+    runner->run(phase, steps, weights.data() + copy * imageBytes,
+                logits.data(), noted);
+    copy = (copy + 1) % copies;
+  };
+  step(nullptr);
+  double read = probe->readBytesPerSecond();
+  double dot = probe->dotOperationsPerSecond();
+  const uint64_t start = rt::monotonicNanoseconds();
+  do
+    step(profile->threads());
+  while (static_cast<double>(rt::monotonicNanoseconds() - start) * 1e-9 <
+         options.seconds);
+  read = (read + probe->readBytesPerSecond()) / 2;
+  dot = (dot + probe->dotOperationsPerSecond()) / 2;
+
+  for (const rt::Profile::Summary &summary : profile->summaries()) {
+    Work work = workOf(region, steps);
+    work.bytes += static_cast<double>(summary.region->weightBytes);
+    const double time = summary.medianMicroseconds * 1e-6;
+    llvm::outs() << llvm::format(
+        "%-8s %5lld rows %10.1f us %8.1f GB/s %5.1f %% of %.1f  %8.3f TOPS "
+        "%5.1f %% of %.3f  idle %4.1f %%\n",
+        name.data(), static_cast<long long>(count), summary.medianMicroseconds,
+        work.bytes / time * 1e-9, fraction(work.bytes / time, read),
+        read * 1e-9, work.operations / time * 1e-12,
+        fraction(work.operations / time, dot), dot * 1e-12,
+        summary.idle * 100);
+  }
+  return Error::success();
+}
+
+static Error run(const Options &options) {
+  MLIRContext mlirContext;
+  mlirContext.loadDialect<r1::R1Dialect, func::FuncDialect>();
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(options.input, &mlirContext);
+  if (!module)
+    return llvm::createStringError("%s: expected a module of MLIR",
+                                   options.input.c_str());
+  RegionBench bench(options, *module);
+  if (Error error = bench.prepare())
+    return error;
+  for (r1::PhaseKind kind : {r1::PhaseKind::Decode, r1::PhaseKind::Verify,
+                             r1::PhaseKind::Prefill})
+    if (Error error = bench.runPhase(kind))
+      return error;
+  return Error::success();
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  cl::ResetCommandLineParser();
+  const Options options;
+  cl::ParseCommandLineOptions(
+      argc, argv, "Times one region of a model, as edited, on this machine\n");
+  if (Error error = run(options)) {
+    llvm::WithColor::error(llvm::errs(), "sputnik-bench")
+        << llvm::toString(std::move(error)) << "\n";
+    return 1;
+  }
+  return 0;
+}
