@@ -171,7 +171,7 @@ Work RegionBench::workOf(r1::RegionOp region, const StepRows &steps) const {
 }
 
 static double fraction(double part, double whole) {
-  return whole > 0 ? 100 * part / whole : 0;
+  return 100 * part / whole;
 }
 
 static const abi::Phase &phaseOf(const abi::Model &model, r1::PhaseKind kind) {

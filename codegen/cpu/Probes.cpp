@@ -60,14 +60,20 @@ static void emitProbeDot(OpBuilder &builder, ModuleOp code,
                                          {e.i64Type()}, {e.i64Type()});
   int64_t perSum = std::max<int64_t>(1, 512 / target.getVectorBits());
   int64_t sums = target.getVectorRegisters() * 5 / 8 / perSum;
-  // Operands come from memory that LLVM cannot see through.
+  // Operands come from memory that LLVM cannot see through: a volatile store
+  // alone would be forwarded to the loads.
   Value slot = LLVM::AllocaOp::create(builder, e.loc, e.ptrType(),
                                       e.vecType(16, e.f32Type()), e.i64(1), 64);
   auto asVolatile = [&](Value value) {
     LLVM::StoreOp::create(builder, e.loc, value, slot, 64, true);
   };
   asVolatile(e.splat(e.f32Vec(16), 0.0));
-  auto [w, x] = dot.peakOperands(e, slot);
+  Value holder = LLVM::AllocaOp::create(builder, e.loc, e.ptrType(),
+                                        e.ptrType(), e.i64(1), 8);
+  LLVM::StoreOp::create(builder, e.loc, slot, holder, 8, true);
+  Value unknown = LLVM::LoadOp::create(builder, e.loc, e.ptrType(), holder, 8,
+                                       /*isVolatile=*/true);
+  auto [w, x] = dot.peakOperands(e, unknown);
   SmallVector<Value> zeros(sums, dot.peakZero(e));
   SmallVector<Value> totals =
       e.loop(e.i64(0), function.getArgument(0), 1, zeros,
