@@ -154,14 +154,15 @@ def write_answers(args):
     start, kept = time.time(), 0
     with args.write_answers.open("w", encoding="utf-8") as file:
         for first in range(0, args.count, 2000):
-            texts, problems = zip(*(conversations.opening(rng) for _ in range(2000)))
+            size = min(2000, args.count - first)
+            texts, problems = zip(*(conversations.opening(rng) for _ in range(size)))
             prompts = [conversations.encode(tokenizer, text) for text in texts]
             for prompt, problem, reply in zip(prompts, problems, greedy_replies(model, tokenizer, prompts)):
                 text = tokenizer.decode(reply, skip_special_tokens=False)
                 if conversations.is_right(text, arithmetic.final_of(*problem)):
                     file.write(json.dumps({"prompt": prompt, "reply": reply}) + "\n")
                     kept += 1
-            print(f"kept {kept} of {first + 2000} answers, {time.time() - start:.0f} s", flush=True)
+            print(f"kept {kept} of {first + size} answers, {time.time() - start:.0f} s", flush=True)
 
 
 @torch.no_grad()
@@ -196,10 +197,10 @@ def evaluate(args):
 def check(args):
     """Largest difference of logits from transformers', relative to the largest logit of the row."""
     from safetensors.torch import save_file
-    from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
+    from transformers import DeepseekV3ForCausalLM
     tokenizer = Tokenizer.from_file(str(args.out / "tokenizer.json"))
     model = deepseek_v3_folder.read(args.out)
-    config = make_config(tokenizer)
+    config = json.loads((args.out / "config.json").read_text(encoding="utf-8"))
     del config["quantization_config"]
     drafting = f"model.layers.{config['num_hidden_layers']}."
     with tempfile.TemporaryDirectory() as place:
@@ -223,12 +224,13 @@ def check(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE / "tiny-r1")
-    parser.add_argument("--state", type=Path, help="file of the training state (default: OUT.state)")
+    parser.add_argument("--state", type=Path, default=Path(tempfile.gettempdir()) / "tiny-r1.state",
+                        help="file of the training state")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--decay", type=int, default=1500, help="last steps, in which the rate falls to 0")
-    parser.add_argument("--fp8-from", type=int, default=2000, help="steps trained without FP8 rounding")
-    parser.add_argument("--draft-from", type=int, default=1500, help="steps trained without the MTP layer")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--decay", type=int, default=900, help="last steps, in which the rate falls to 0")
+    parser.add_argument("--fp8-from", type=int, default=900, help="steps trained without FP8 rounding")
+    parser.add_argument("--draft-from", type=int, default=600, help="steps trained without the MTP layer")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--balance", type=float, default=5e-3, help="step of the router's correction bias")
@@ -244,7 +246,6 @@ def main():
     parser.add_argument("--problems", type=int, default=500, help="held-out problems to score")
     parser.add_argument("--show", type=int, default=5, help="wrong replies to print in full")
     args = parser.parse_args()
-    args.state = args.state or args.out.with_name(args.out.name + ".state")
     torch.set_num_threads(args.threads)
     if args.random:
         torch.manual_seed(args.seed)
