@@ -107,7 +107,8 @@ def R1_DotKind : I32EnumAttr<"DotKind", "the widest dot instruction for bf16", [
 
 def R1_IntDotKind : I32EnumAttr<"IntDotKind", "the widest dot instruction for 8-bit integers", [
     I32EnumAttrCase<"None", 0, "none">,
-    I32EnumAttrCase<"AVX512VNNI", 1, "avx512vnni">]> {
+    I32EnumAttrCase<"AVX512VNNI", 1, "avx512vnni">,
+    I32EnumAttrCase<"DP4A", 2, "dp4a">]> {
   let cppNamespace = "::sputnik::r1";
 }
 
@@ -117,6 +118,10 @@ def R1_TargetAttr : R1_Attr<"Target", "target"> {
     Everything that cost decisions read about a target; nothing else asks what
     machine it is. Cache sizes are bytes, per core for `l1` and `l2`, shared for
     `l3`.
+
+    Of a GPU, `cores` are its multiprocessors, `l1` is the shared memory that a
+    block may have, `l2` the cache that all share; vectors are what one thread
+    loads at a time, registers are 32 bits wide and one thread's.
 
     ```mlir
     #r1.target<"x86_64-linux-gnu", "znver4", "+avx512f,+avx512bf16",
@@ -139,6 +144,10 @@ def R1_TargetAttr : R1_Attr<"Target", "target"> {
            $cores) `>`
   }];
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Whether kernels, not threads in one function, run the regions.
+    bool isGPU() const { return getTriple().starts_with("nvptx64"); }
+  }];
 }
 
 def R1_PhaseKind : I32EnumAttr<"PhaseKind", "a phase of @forward", [

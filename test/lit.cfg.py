@@ -5,7 +5,7 @@
 # %run-aarch64 before an AArch64 executable. FileCheck, not and split-file are
 # on the path.
 #
-# Features for REQUIRES: <arch>-pack, qemu-aarch64, shared-data, root, long, and
+# Features for REQUIRES: <arch>-pack, qemu-aarch64, ptxas (NVIDIA's assembler), shared-data, root, long, and
 # the host's instruction sets under LLVM's names (avx2, avx512bf16, ...).
 
 import os
@@ -52,6 +52,10 @@ if platform.machine() == "aarch64":
 if emulator:
     config.available_features.add("qemu-aarch64")
     config.substitutions.append(("%run-aarch64", emulator))
+
+if os.path.isfile(config.ptxas):
+    config.available_features.add("ptxas")
+    config.substitutions.append(("%ptxas", config.ptxas))
 
 if os.geteuid() == 0:
     config.available_features.add("root")

@@ -4,7 +4,7 @@
 #include "tools/Compile.h"
 
 #include "codegen/cpu/ModelObject.h"
-#include "codegen/cpu/Target.h"
+#include "codegen/gpu/KernelCode.h"
 #include "codegen/link/Linker.h"
 #include "codegen/link/OutputFile.h"
 #include "codegen/weights/WeightWriter.h"
@@ -15,10 +15,13 @@
 #include "importer/TokenizerReader.h"
 #include "passes/Pipelines.h"
 #include "tools/RegionBenchmarks.h"
+#include "tools/Targets.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
 #include "llvm/Support/BLAKE3.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -73,6 +76,7 @@ private:
   Error writeText();
   Error writeExecutable();
   Expected<SmallString<0>> makeObject(ArrayRef<uint8_t> id);
+  Expected<SmallString<0>> makeKernelText();
   r1::Scheme kvScheme() const {
     return options.kv.value_or(options.scheme == r1::Scheme::F32
                                    ? r1::Scheme::F32
@@ -88,6 +92,8 @@ private:
   const CompileOptions &options;
   MLIRContext context;
   DiagnosticCollector diagnostics;
+  /// Weights are laid out for the first; kernels are made for each.
+  SmallVector<r1::TargetAttr> targets;
   r1::TargetAttr target;
   std::optional<Checkpoint> checkpoint;
   OwningOpRef<ModuleOp> module;
@@ -98,10 +104,16 @@ private:
 } // namespace
 
 Error Compiler::import() {
-  Expected<r1::TargetAttr> found = cpu::getTarget(options.target, context);
+  Expected<SmallVector<r1::TargetAttr>> found =
+      getTargets(options.target, context);
   if (!found)
     return found.takeError();
-  target = *found;
+  targets = std::move(*found);
+  target = targets.front();
+  if (target.isGPU() && options.optLevel == 0)
+    return llvm::createStringError("-O0: kernels for a GPU are made of packed "
+                                   "weights and whole regions; expected -O1 "
+                                   "to -O3");
   Expected<Checkpoint> opened = options.weights == WeightsKind::Random
                                     ? Checkpoint::openConfigOnly(options.model)
                                     : Checkpoint::open(options.model);
@@ -244,6 +256,29 @@ Expected<SmallString<0>> Compiler::makeObject(ArrayRef<uint8_t> id) {
   return object;
 }
 
+/// LLVM IR or PTX of the kernels for each chip.
+Expected<SmallString<0>> Compiler::makeKernelText() {
+  SmallString<0> text;
+  llvm::raw_svector_ostream os(text);
+  for (r1::TargetAttr chip : targets) {
+    llvm::LLVMContext llvmContext;
+    FailureOr<gpu::KernelCode> code =
+        gpu::makeKernelCode(*module, chip, llvmContext);
+    if (failed(code) ||
+        failed(gpu::optimizeKernels(*code->module, chip, *module)))
+      return diagnostics.takeError();
+    if (options.emit == EmitKind::LLVM) {
+      code->module->print(os, nullptr);
+      continue;
+    }
+    FailureOr<std::string> ptx = gpu::makePtx(*code->module, chip, *module);
+    if (failed(ptx))
+      return diagnostics.takeError();
+    os << *ptx;
+  }
+  return text;
+}
+
 /// Writes to a file that appears whole or not at all, or to what can only be
 /// written to: standard output, a device, a pipe.
 static Error writeTextOutput(StringRef path, StringRef text) {
@@ -280,7 +315,8 @@ Error Compiler::writeText() {
     module->print(os);
     os << "\n";
   } else {
-    Expected<SmallString<0>> code = makeObject(identify());
+    Expected<SmallString<0>> code =
+        target.isGPU() ? makeKernelText() : makeObject(identify());
     if (!code)
       return code.takeError();
     text = std::move(*code);
@@ -354,6 +390,10 @@ Error Compiler::run() {
     return error;
   if (options.emit == EmitKind::R1)
     return writeText();
+  if (target.isGPU() && options.emit >= EmitKind::Object)
+    return llvm::createStringError("--target=%s: expected --emit=regions, "
+                                   "--emit=llvm or --emit=asm",
+                                   options.target.c_str());
   if (Error error = readTokenizer())
     return error;
   info = describe();

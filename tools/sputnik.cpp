@@ -1,9 +1,9 @@
 //===- sputnik.cpp - The compiler's command line --------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "codegen/cpu/Target.h"
 #include "tools/Compile.h"
 #include "tools/Inspect.h"
+#include "tools/Targets.h"
 
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/Support/CommandLine.h"
@@ -32,7 +32,8 @@ cl::opt<std::string> output("o", cl::desc("Where the result goes"),
                             cl::sub(compileCommand));
 cl::opt<std::string>
     target("target",
-           cl::desc("native, x86-64-v3, x86-64-v4, an LLVM CPU, aarch64[:CPU]"),
+           cl::desc("native, x86-64-v3, x86-64-v4, an LLVM CPU, "
+                    "aarch64[:CPU], or GPUs: sm_90a,sm_80,..."),
            cl::init("native"), cl::sub(compileCommand));
 cl::opt<r1::Scheme> quant(
     "quant", cl::desc("How weights are stored"),
@@ -119,7 +120,7 @@ static Expected<CompileOptions> readOptions(const char *program) {
                              "--emit=regions");
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<r1::R1Dialect>();
-  if (Error error = cpu::getTarget(target, context).takeError())
+  if (Error error = getTargets(target, context).takeError())
     return std::move(error);
   CompileOptions options;
   options.model = compileInput;
@@ -180,7 +181,7 @@ int main(int argc, char **argv) {
   if (targetsCommand) {
     mlir::MLIRContext context;
     context.loadDialect<r1::R1Dialect>();
-    cpu::printTargets(context, outs());
+    printTargets(context, outs());
     return finish(Error::success());
   }
   return fail("expected compile, inspect or targets; see sputnik --help", 2);

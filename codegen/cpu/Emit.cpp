@@ -54,7 +54,7 @@ Value Emit::widen(Value i32) {
 }
 
 Value Emit::at(Value base, Value offset) {
-  return LLVM::GEPOp::create(b, loc, ptrType(), b.getI8Type(), base,
+  return LLVM::GEPOp::create(b, loc, base.getType(), b.getI8Type(), base,
                              ValueRange{offset});
 }
 Value Emit::load(Type type, Value ptr, unsigned align) {

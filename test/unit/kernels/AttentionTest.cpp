@@ -32,7 +32,7 @@ protected:
     const Matrix k = tensor("k", rows, width), v = tensor("v", rows, width);
     addNegated("minus_q", q);
     const bool narrow = scheme() == r1::Scheme::BF16;
-    GraphText g = graph({kvHeads, dim, 304, narrow ? "bf16" : "f32"});
+    GraphText g = graph({kvHeads, dim, 1040, narrow ? "bf16" : "f32"});
     auto query = g.embed("q", rows, group * width);
     auto keys = g.embed("k", rows, width), values = g.embed("v", rows, width);
     auto stream = g.beginLayers(query);

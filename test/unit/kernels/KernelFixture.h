@@ -4,8 +4,6 @@
 #define SPUTNIK_TEST_UNIT_KERNELS_KERNELFIXTURE_H
 
 #include "benchmarks/GraphText.h"
-#include "benchmarks/LoadedGraph.h"
-#include "benchmarks/StepRunner.h"
 #include "test/unit/kernels/Reference.h"
 #include "test/unit/weights/WeightFixture.h"
 
@@ -36,10 +34,11 @@ protected:
   GraphText graph() { return graph(GraphText::Cache()); }
 
   /// Runs a sequence of rows with tokens and positions 0.. through decode,
-  /// verify and prefill, each with 1, 2 and 3 threads, and expects:
+  /// verify and prefill, each with 1, 2 and 3 threads (on a GPU, in several
+  /// orders of threads and blocks), and expects:
   /// * each result within `tolerance` of the greatest magnitude in its row of
   ///   `expected`, prefill's of `expectedPrefill`;
-  /// * the same bits whatever the number of threads;
+  /// * the same bits whatever the number, or the order, of threads;
   /// * the same bits in decode and verify.
   void check(const std::string &text, const Matrix &expected,
              const Matrix &expectedPrefill, double tolerance);
@@ -52,6 +51,13 @@ private:
   std::mt19937 generator{7};
 };
 
+/// Expects each value within `tolerance` of the greatest magnitude in its row.
+void expectNear(const std::vector<float> &found, const Matrix &expected,
+                double tolerance);
+
+/// The optimisation levels that there are kernels for.
+extern const std::vector<int> kernelOptLevels;
+
 /// Names an instantiation.
 std::string kernelParamName(
     const ::testing::TestParamInfo<std::tuple<r1::Scheme, int>> &info);
@@ -60,7 +66,7 @@ std::string kernelParamName(
   INSTANTIATE_TEST_SUITE_P(                                                    \
       Schemes, Fixture,                                                        \
       ::testing::Combine(::testing::Values(r1::Scheme::F32, r1::Scheme::BF16), \
-                         ::testing::Values(0, 3)),                             \
+                         ::testing::ValuesIn(kernelOptLevels)),                             \
       kernelParamName)
 
 } // namespace sputnik::testing

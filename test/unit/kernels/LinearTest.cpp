@@ -56,6 +56,7 @@ TEST_P(LinearShapeTest, OddInputs) { checkShape(48, 37); }
 TEST_P(LinearShapeTest, OddOutputs) { checkShape(33, 64); }
 TEST_P(LinearShapeTest, OddBoth) { checkShape(257, 129); }
 TEST_P(LinearShapeTest, ManyPanels) { checkShape(400, 300); }
+TEST_P(LinearShapeTest, LongRows) { checkShape(40, 3001); }
 TEST_P(LinearShapeTest, FewerPanelsThanThreads) { checkShape(20, 75); }
 
 TEST_P(LinearTest, HeadReadsTheWantedRows) {

@@ -1,0 +1,94 @@
+//===- Chip.cpp - The GPUs that code is made for --------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/gpu/Chip.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace mlir;
+using namespace sputnik;
+
+namespace {
+
+/// What code generation needs to know of a chip. Of the products with one, the
+/// numbers are those of the one that serves models most.
+struct Chip {
+  StringRef name;
+  StringRef features;  ///< The oldest PTX that has all that kernels use.
+  int64_t sharedBytes; ///< Most that a block may have.
+  int64_t l2;          ///< Bytes.
+  int64_t processors;  ///< Streaming multiprocessors.
+  StringRef products;
+};
+
+} // namespace
+
+// NVIDIA, CUDA C++ Programming Guide, table of technical specifications per
+// compute capability; product data sheets.
+static constexpr Chip kChips[] = {
+    {"sm_80", "+ptx74", 163 << 10, 40 << 20, 108, "A100"},
+    {"sm_86", "+ptx74", 99 << 10, 6 << 20, 84, "A40, RTX 3090"},
+    {"sm_89", "+ptx78", 99 << 10, 72 << 20, 128, "L40S, RTX 4090"},
+    {"sm_90a", "+ptx80", 227 << 10, 50 << 20, 132, "H100, H200"},
+    {"sm_100a", "+ptx86", 227 << 10, 126 << 20, 148, "B200"},
+    {"sm_120", "+ptx87", 99 << 10, 96 << 20, 170, "RTX 5090"},
+};
+
+static constexpr llvm::StringLiteral kTriple = "nvptx64-nvidia-cuda";
+
+bool sputnik::gpu::isChipName(StringRef name) { return name.starts_with("sm_"); }
+
+llvm::Expected<r1::TargetAttr> sputnik::gpu::getTarget(StringRef name,
+                                              MLIRContext &context) {
+  const Chip *chip = llvm::find_if(
+      kChips, [&](const Chip &chip) { return chip.name == name; });
+  if (chip == std::end(kChips)) {
+    SmallVector<StringRef> names;
+    for (const Chip &known : kChips)
+      names.push_back(known.name);
+    return llvm::createStringError("--target: found '%s', expected one of %s",
+                                   name.str().c_str(),
+                                   llvm::join(names, ", ").c_str());
+  }
+  // A thread loads 128 bits at a time and has up to 255 registers.
+  return r1::TargetAttr::get(&context, kTriple, chip->name, chip->features,
+                             /*vector_bits=*/128, /*vector_registers=*/255,
+                             r1::DotKind::FMA, r1::IntDotKind::DP4A,
+                             chip->sharedBytes, chip->l2, /*l3=*/0,
+                             chip->processors);
+}
+
+llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+sputnik::gpu::createTargetMachine(r1::TargetAttr target) {
+  static bool once = [] {
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+    return true;
+  }();
+  (void)once;
+  llvm::Triple triple(target.getTriple());
+  std::string error;
+  const llvm::Target *backend =
+      llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!backend)
+    return llvm::createStringError(error);
+  llvm::TargetOptions options;
+  // A product is rounded before it is added, as on CPUs; what should be fused
+  // says so.
+  options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
+  return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(
+      triple, target.getCpu(), target.getFeatures(), options, std::nullopt,
+      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+}
+
+void sputnik::gpu::printTargets(raw_ostream &os) {
+  for (const Chip &chip : kChips)
+    os << llvm::left_justify(chip.name, 22) << chip.products << ", "
+       << chip.processors << " multiprocessors, shared memory "
+       << (chip.sharedBytes >> 10) << "K, L2 " << (chip.l2 >> 20) << "M\n";
+}

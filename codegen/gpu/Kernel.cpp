@@ -1,0 +1,306 @@
+//===- Kernel.cpp - A GPU kernel while it is emitted ----------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/gpu/Kernel.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::gpu;
+
+/// All lanes of a warp.
+static constexpr int32_t kAllLanes = -1;
+
+Kernel::Kernel(OpBuilder &builder, ModuleOp code, r1::RegionOp region,
+               StringRef symbol, r1::PhaseAttr phase, r1::TargetAttr target,
+               int64_t activationBytes)
+    : Emit(builder, region.getLoc()), region(region), phase(phase),
+      target(target), code(code),
+      arenaBytes(kCounters * 4 + activationBytes) {
+  builder.setInsertionPointToEnd(code.getBody());
+  SmallVector<Type> types(kNumArguments, ptrType());
+  for (Argument count : {kRows, kNumOutputs, kLayer})
+    types[count] = builder.getI32Type();
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(builder.getContext()), types);
+  function = LLVM::LLVMFuncOp::create(builder, loc, symbol, type);
+  function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(),
+                    builder.getUnitAttr());
+  function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
+                    builder.getDenseI32ArrayAttr({kThreads}));
+  builder.setInsertionPointToStart(function.addEntryBlock(builder));
+  auto special = [&](auto op) { return widen(op.getResult()); };
+  Type i32Type = builder.getI32Type();
+  thread = special(NVVM::ThreadIdXOp::create(builder, loc, i32Type));
+  block = special(NVVM::BlockIdXOp::create(builder, loc, i32Type));
+  rowTile = special(NVVM::BlockIdYOp::create(builder, loc, i32Type));
+  lane = rem(thread, kWarp);
+  warp = div(thread, kWarp);
+  rowCount = widen(argument(kRows));
+  outputCount = widen(argument(kNumOutputs));
+  if (!code.lookupSymbol(kSharedSymbol)) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(code.getBody());
+    LLVM::GlobalOp::create(
+        builder, loc, LLVM::LLVMArrayType::get(builder.getI8Type(), 0),
+        /*isConstant=*/false, LLVM::Linkage::External, kSharedSymbol,
+        Attribute(), /*alignment=*/16,
+        static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
+  }
+  auto space = LLVM::LLVMPointerType::get(
+      builder.getContext(),
+      static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
+  shared = LLVM::AddrSpaceCastOp::create(
+      builder, loc, ptrType(),
+      LLVM::AddressOfOp::create(builder, loc, space, kSharedSymbol));
+}
+
+Value Kernel::argument(Argument index) { return function.getArgument(index); }
+
+Value Kernel::countOf(Value value) {
+  return r1::countsOutputs(value) ? outputCount : rowCount;
+}
+
+//===----------------------------------------------------------------------===//
+// Where values lie
+//===----------------------------------------------------------------------===//
+
+Rows &Kernel::rows(Value value) {
+  auto it = buffers.find(value);
+  assert(it != buffers.end() && "value has no buffer");
+  return it->second;
+}
+
+Value Kernel::index(Value tensor, Value row) {
+  return widen(load(b.getI32Type(), rowPtr(rows(tensor), row), 4));
+}
+
+Value Kernel::weightPtr(Operation *user, FlatSymbolRefAttr name, Value layer) {
+  auto derived =
+      cast<r1::DerivedOp>(SymbolTable::lookupNearestSymbolFrom(user, name));
+  r1::PlacementAttr placement = *derived.getPlacement();
+  Value offset = i64(placement.getOffset());
+  if (layer)
+    offset = add(offset,
+                 mul(widen(argument(kLayer)), placement.getStride()));
+  return at(argument(kWeights), offset);
+}
+
+Value Kernel::cacheHeadPtr(r1::KVCacheType cache, Value slot, Value layer,
+                           Value head) {
+  Value base =
+      load(ptrType(), at(argument(kCaches), mul(slot, 8)), 8);
+  auto layers = cast<r1::LayersOp>(
+      cast<BlockArgument>(layer).getOwner()->getParentOp());
+  Value cacheLayer = add(widen(argument(kLayer)), layers.getFirst());
+  Value index = add(mul(cacheLayer, cache.getHeads()), head);
+  // A pointer that comes from memory could point anywhere; this one is global.
+  auto space = LLVM::LLVMPointerType::get(
+      b.getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Global));
+  base = LLVM::AddrSpaceCastOp::create(b, loc, space, base);
+  base = LLVM::AddrSpaceCastOp::create(b, loc, ptrType(), base);
+  return at(base, mul(index, 2 * cache.getHeadBytes()));
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+Value Kernel::allocateShared(int64_t bytes) {
+  int64_t offset = sharedBytes;
+  sharedBytes += llvm::alignTo(bytes, 16);
+  return at(shared, offset);
+}
+
+Value Kernel::allocateWorkspace(int64_t bytes) {
+  int64_t offset = arenaBytes;
+  arenaBytes += llvm::alignTo(bytes, 64);
+  return at(argument(kArena), offset);
+}
+
+Value Kernel::counter(Value index) {
+  return at(argument(kArena), mul(index, 4));
+}
+
+Value Kernel::constantTable(ArrayRef<double> values) {
+  std::string symbol = (function.getSymName() + ".table").str();
+  Type f64 = b.getF64Type();
+  auto space = static_cast<unsigned>(NVVM::NVVMMemorySpace::Global);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(code.getBody());
+    auto type =
+        RankedTensorType::get({static_cast<int64_t>(values.size())}, f64);
+    LLVM::GlobalOp::create(
+        b, loc, LLVM::LLVMArrayType::get(f64, values.size()),
+        /*isConstant=*/true, LLVM::Linkage::Internal, symbol,
+        DenseElementsAttr::get(type, values), /*alignment=*/8, space);
+  }
+  Value address = LLVM::AddressOfOp::create(
+      b, loc, LLVM::LLVMPointerType::get(b.getContext(), space), symbol);
+  return LLVM::AddrSpaceCastOp::create(b, loc, ptrType(), address);
+}
+
+//===----------------------------------------------------------------------===//
+// Threads together
+//===----------------------------------------------------------------------===//
+
+void Kernel::barrier() { NVVM::Barrier0Op::create(b, loc); }
+
+void Kernel::warpBarrier() {
+  NVVM::SyncWarpOp::create(b, loc, i32(kAllLanes));
+}
+
+Value Kernel::shuffleXor(Value value, int64_t mask) {
+  return NVVM::ShflOp::create(b, loc, value.getType(), i32(kAllLanes), value,
+                              i32(mask), i32(kWarp - 1), NVVM::ShflKind::bfly,
+                              UnitAttr());
+}
+
+Value Kernel::warpSum(Value value, int64_t from) {
+  for (int64_t mask = from; mask < kWarp; mask *= 2)
+    value = addf(value, shuffleXor(value, mask));
+  return value;
+}
+
+Value Kernel::warpMax(Value value, int64_t from) {
+  for (int64_t mask = from; mask < kWarp; mask *= 2)
+    value = maxf(value, shuffleXor(value, mask));
+  return value;
+}
+
+Value Kernel::blockSum(Value value) {
+  if (!reduction)
+    reduction = allocateShared(kWarps * 4);
+  value = warpSum(value);
+  // Whoever still reads the last sum is waited for.
+  barrier();
+  store(value, at(reduction, mul(warp, 4)), 4);
+  barrier();
+  Value sum;
+  for (int64_t i = 0; i < kWarps; ++i) {
+    Value part = load(f32Type(), at(reduction, i * 4), 4);
+    sum = sum ? addf(sum, part) : part;
+  }
+  return sum;
+}
+
+Value Kernel::arriveLast(Value counter, int64_t count) {
+  Value flag = allocateShared(4);
+  // Every thread's writes come before the barrier, the barrier before the
+  // fence, and the fence before the count. An ordering on the atomic itself
+  // would be lost in the NVPTX back end of LLVM 22.
+  auto fence = [&](LLVM::AtomicOrdering ordering) {
+    LLVM::FenceOp::create(b, loc, ordering, "device");
+  };
+  barrier();
+  ifThen(equal(thread, i64(0)), [&] {
+    fence(LLVM::AtomicOrdering::release);
+    Value before = LLVM::AtomicRMWOp::create(
+        b, loc, LLVM::AtomicBinOp::add, counter, i32(1),
+        LLVM::AtomicOrdering::monotonic, "device");
+    Value isLast = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
+                                         before, i32(count - 1));
+    fence(LLVM::AtomicOrdering::acquire);
+    ifThen(isLast, [&] { store(i32(0), counter, 4); });
+    store(arith::ExtUIOp::create(b, loc, b.getI32Type(), isLast), flag, 4);
+  });
+  barrier();
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne,
+                               load(b.getI32Type(), flag, 4), i32(0));
+}
+
+//===----------------------------------------------------------------------===//
+// Instructions
+//===----------------------------------------------------------------------===//
+
+Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
+                      StringRef assembly, StringRef constraints) {
+  std::string symbol = (kPtxPrefix + name).str();
+  if (!code.lookupSymbol(symbol)) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToEnd(code.getBody());
+    auto type = LLVM::LLVMFunctionType::get(
+        result, SmallVector<Type>(operands.getTypes()));
+    auto wrapper = LLVM::LLVMFuncOp::create(b, loc, symbol, type,
+                                            LLVM::Linkage::Internal);
+    wrapper.setAlwaysInline(true);
+    Block *entry = wrapper.addEntryBlock(b);
+    b.setInsertionPointToStart(entry);
+    // Registers come one by one.
+    Type registers = result;
+    auto vector = dyn_cast<VectorType>(result);
+    if (vector)
+      registers = LLVM::LLVMStructType::getLiteral(
+          b.getContext(), SmallVector<Type>(vector.getNumElements(),
+                                            vector.getElementType()));
+    Value value =
+        LLVM::InlineAsmOp::create(
+            b, loc, registers, entry->getArguments(), assembly, constraints,
+            // Loads stay in the order in which they are written: all of a step
+            // before the first use.
+            /*has_side_effects=*/true, /*is_align_stack=*/false,
+            LLVM::tailcallkind::TailCallKind::None,
+            LLVM::AsmDialectAttr::get(b.getContext(),
+                                      LLVM::AsmDialect::AD_ATT),
+            ArrayAttr())
+            .getResult(0);
+    if (vector) {
+      Value packed = LLVM::PoisonOp::create(b, loc, result);
+      for (int64_t i = 0; i < vector.getNumElements(); ++i)
+        packed = LLVM::InsertElementOp::create(
+            b, loc, packed, LLVM::ExtractValueOp::create(b, loc, value, i),
+            LLVM::ConstantOp::create(b, loc, b.getI32Type(), i));
+      value = packed;
+    }
+    LLVM::ReturnOp::create(b, loc, value);
+  }
+  return LLVM::CallOp::create(b, loc, result, symbol, operands).getResult();
+}
+
+Value Kernel::loadStreamed(Value ptr) {
+  return callPtx("load.streamed.v4", vecType(4, b.getI32Type()), {ptr},
+                 "ld.global.nc.L1::no_allocate.L2::128B.v4.b32 "
+                 "{$0, $1, $2, $3}, [$4];",
+                 "=r,=r,=r,=r,l");
+}
+
+Value Kernel::dot4(Value x, Value y, Value sum) {
+  return LLVM::CallIntrinsicOp::create(b, loc, b.getI32Type(),
+                                       b.getStringAttr("llvm.nvvm.idp4a.s.s"),
+                                       ValueRange{x, y, sum})
+      .getResult(0);
+}
+
+Value Kernel::permuteBytes(Value low, Value high, Value selector) {
+  return NVVM::PermuteOp::create(b, loc, b.getI32Type(), low, high, selector,
+                                 NVVM::PermuteMode::DEFAULT);
+}
+
+Value Kernel::and32(Value a, int32_t c) {
+  return arith::AndIOp::create(b, loc, a, i32(c));
+}
+Value Kernel::or32(Value a, int32_t c) {
+  return arith::OrIOp::create(b, loc, a, i32(c));
+}
+Value Kernel::shiftRight32(Value a, int32_t bits) {
+  return arith::ShRUIOp::create(b, loc, a, i32(bits));
+}
+Value Kernel::select(Value condition, Value a, Value c) {
+  return arith::SelectOp::create(b, loc, condition, a, c);
+}
+
+SmallVector<Value>
+Kernel::ifThenElse(Value condition, ValueRange otherwise,
+                   function_ref<SmallVector<Value>()> body) {
+  auto op = scf::IfOp::create(
+      b, loc, condition,
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, loc, body()); },
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, loc, otherwise); });
+  return SmallVector<Value>(op.getResults());
+}
+
+void Kernel::finish() { LLVM::ReturnOp::create(b, loc, ValueRange()); }

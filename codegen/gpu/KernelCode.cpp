@@ -1,0 +1,113 @@
+//===- KernelCode.cpp - The kernels of a model as code --------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/gpu/KernelCode.h"
+
+#include "codegen/gpu/Chip.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::gpu;
+
+static LogicalResult lowerToLLVM(ModuleOp code) {
+  PassManager pm(code.getContext());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createLoopInvariantCodeMotionPass());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  return pm.run(code);
+}
+
+FailureOr<KernelCode> sputnik::gpu::makeKernelCode(ModuleOp module,
+                                          r1::TargetAttr target,
+                                          llvm::LLVMContext &llvmContext) {
+  MLIRContext *context = module.getContext();
+  context->loadDialect<arith::ArithDialect, cf::ControlFlowDialect,
+                       LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect, scf::SCFDialect,
+                       vector::VectorDialect>();
+  registerBuiltinDialectTranslation(*context);
+  registerLLVMDialectTranslation(*context);
+  registerNVVMDialectTranslation(*context);
+  if (!target || !target.isGPU())
+    return module.emitError("has no GPU as its target");
+
+  OwningOpRef<ModuleOp> code = ModuleOp::create(module.getLoc());
+  FailureOr<std::vector<PhasePlan>> plans =
+      emitKernels(module, *code, target);
+  if (failed(plans) || failed(lowerToLLVM(*code)))
+    return failure();
+  KernelCode result;
+  result.plans = std::move(*plans);
+  result.module =
+      translateModuleToLLVMIR(*code, llvmContext, "sputnik_kernels");
+  if (!result.module)
+    return module.emitError("kernels cannot be translated to LLVM IR");
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine =
+      createTargetMachine(target);
+  if (!machine)
+    return module.emitError(llvm::toString(machine.takeError()));
+  result.module->setTargetTriple((*machine)->getTargetTriple());
+  result.module->setDataLayout((*machine)->createDataLayout());
+  return result;
+}
+
+LogicalResult sputnik::gpu::optimizeKernels(llvm::Module &kernels,
+                                   r1::TargetAttr target, ModuleOp module) {
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine =
+      createTargetMachine(target);
+  if (!machine)
+    return module.emitError(llvm::toString(machine.takeError()));
+  llvm::LoopAnalysisManager lam;
+  llvm::FunctionAnalysisManager fam;
+  llvm::CGSCCAnalysisManager cgam;
+  llvm::ModuleAnalysisManager mam;
+  llvm::PassBuilder passes(machine->get());
+  passes.registerModuleAnalyses(mam);
+  passes.registerCGSCCAnalyses(cgam);
+  passes.registerFunctionAnalyses(fam);
+  passes.registerLoopAnalyses(lam);
+  passes.crossRegisterProxies(lam, fam, cgam, mam);
+  passes.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3)
+      .run(kernels, mam);
+  return success();
+}
+
+FailureOr<std::string> sputnik::gpu::makePtx(llvm::Module &kernels,
+                                    r1::TargetAttr target, ModuleOp module) {
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine =
+      createTargetMachine(target);
+  if (!machine)
+    return module.emitError(llvm::toString(machine.takeError()));
+  SmallString<0> ptx;
+  llvm::raw_svector_ostream os(ptx);
+  llvm::legacy::PassManager codegen;
+  if ((*machine)->addPassesToEmitFile(codegen, os, nullptr,
+                                      llvm::CodeGenFileType::AssemblyFile))
+    return module.emitError("the NVPTX back end cannot write PTX");
+  codegen.run(kernels);
+  return ptx.str().str();
+}

@@ -1,0 +1,40 @@
+//===- KernelCode.h - The kernels of a model as code ------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_CODEGEN_GPU_KERNELCODE_H
+#define SPUTNIK_CODEGEN_GPU_KERNELCODE_H
+
+#include "codegen/gpu/LowerRegions.h"
+
+namespace llvm {
+class LLVMContext;
+class Module;
+} // namespace llvm
+
+namespace sputnik::gpu {
+
+/// The kernels of a module that the pass pipeline has brought to regions, for
+/// one chip, before LLVM's passes.
+struct KernelCode {
+  std::unique_ptr<llvm::Module> module;
+  std::vector<PhasePlan> plans;
+};
+
+/// Errors are diagnostics on `module`.
+mlir::FailureOr<KernelCode> makeKernelCode(mlir::ModuleOp module,
+                                           r1::TargetAttr target,
+                                           llvm::LLVMContext &context);
+
+/// Runs LLVM's passes on kernels: what `--emit=llvm` shows.
+mlir::LogicalResult optimizeKernels(llvm::Module &kernels,
+                                    r1::TargetAttr target,
+                                    mlir::ModuleOp module);
+
+/// The PTX of optimised kernels.
+mlir::FailureOr<std::string> makePtx(llvm::Module &kernels,
+                                     r1::TargetAttr target,
+                                     mlir::ModuleOp module);
+
+} // namespace sputnik::gpu
+
+#endif // SPUTNIK_CODEGEN_GPU_KERNELCODE_H

@@ -1,0 +1,449 @@
+//===- LinearKernel.cpp - Products with packed weights --------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A block computes the features that belong together (a unit: a head, or a
+// panel of gate and one of up) for a few rows. Its warps share out the panels
+// of the unit, and columns where there are more warps than panels. Where there
+// are fewer units than the chip has room for, several blocks share the columns
+// of one; the last to finish adds their sums up, always in the same order.
+//
+//===----------------------------------------------------------------------===//
+
+#include "codegen/gpu/PanelDot.h"
+#include "codegen/gpu/Region.h"
+#include "codegen/gpu/RowOps.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::gpu;
+
+/// Chunks that a warp loads before it multiplies the first.
+static constexpr int64_t kUnroll = 4;
+/// Rows that share one pass over the weights, where several come at once.
+static constexpr int64_t kRowTile = 8;
+
+namespace {
+
+class LinearKernel {
+public:
+  LinearKernel(Kernel &k, r1::LinearOp linear, PanelDot dot);
+  FailureOr<Grid> emit();
+
+private:
+  void choose();
+  void stageInputs();
+  void emitSums();
+  SmallVector<Value> emitPanel(Value panel, Value part);
+  void combine(Value unit);
+  void emitEpilogue(Value unit);
+  /// Features of a value in shared memory.
+  struct Known {
+    Value value, ptr, first;
+    int64_t count;
+  };
+  /// Writes what is known of a value to its rows, if it has any.
+  void storeResult(const Known &known, Value row);
+  void emitSplit(r1::SplitOp split, Known from, ArrayRef<Operation *> rest,
+                 SmallVectorImpl<Known> &known, Value row);
+  void emitOps(ArrayRef<Operation *> ops, SmallVector<Known> known, Value row,
+               bool localsOnly);
+  /// Index of tile row t among the rows of the region; the last one again
+  /// where there are fewer.
+  Value rowAt(Value t) {
+    return k.min(k.add(firstRow, t), k.sub(rowCount, k.i64(1)));
+  }
+
+  Kernel &k;
+  r1::LinearOp linear;
+  PanelDot dot;
+  SmallVector<Operation *> prologue, epilogue;
+  RankedTensorType inputType;
+  int64_t columns, panels, panelBytes, biasCount = 0;
+  int64_t unitFeatures, unitPanels, units, columnWarps;
+  int64_t rowTile, splits;
+  bool staged;
+
+  Value weight, bias, rowCount, firstRow, split;
+  Value stage;        // [rowTile] rows of the input, where they are staged.
+  int64_t stageBytes; // From row to row.
+  Value sums;         // [columnWarps][rowTile][unitFeatures]
+};
+
+} // namespace
+
+int64_t sputnik::gpu::chooseSplits(r1::TargetAttr target, int64_t pieces,
+                          int64_t most) {
+  // Two blocks on each multiprocessor hide each other's starts and ends.
+  return std::clamp<int64_t>(2 * target.getCores() / pieces, 1,
+                             std::max<int64_t>(most, 1));
+}
+
+LinearKernel::LinearKernel(Kernel &k, r1::LinearOp linear, PanelDot dot)
+    : k(k), linear(linear), dot(dot) {
+  RankedTensorType type = r1::lookupWeightType(linear, linear.getWeightAttr());
+  inputType = cast<RankedTensorType>(linear.getInput().getType());
+  columns = type.getDimSize(1);
+  panels = llvm::divideCeil(type.getDimSize(0), kPanel);
+  panelBytes = r1::getEncoding(type).getPanelBytes(columns);
+  for (Operation &op : k.region.getBody().front().without_terminator())
+    if (&op != linear)
+      (op.isBeforeInBlock(linear) ? prologue : epilogue).push_back(&op);
+  unitFeatures = k.region.getPartition()->getGranule();
+  unitPanels = unitFeatures / kPanel;
+  units = llvm::divideCeil(panels, unitPanels);
+  columnWarps = std::max<int64_t>(1, kWarps / unitPanels);
+  choose();
+}
+
+void LinearKernel::choose() {
+  // Rows that lie as the product reads them are left where they are.
+  staged = !prologue.empty() ||
+           (!dot.isInteger() && columns % dot.partColumns() != 0);
+  int64_t rowBytes =
+      dot.isInteger()
+          ? r1::getRowBytes(inputType)
+          : llvm::alignTo(columns, dot.partColumns()) * 4;
+  stageBytes = llvm::alignTo(rowBytes, 16);
+  rowTile = std::min<int64_t>(k.phase.getMaxRows(), kRowTile);
+  if (staged)
+    rowTile = std::clamp<int64_t>(k.target.getL1() / 2 / stageBytes, 1,
+                                  rowTile);
+  int64_t tiles = llvm::divideCeil(k.phase.getMaxRows(), rowTile);
+  int64_t chunks = dot.rowParts(columns) / dot.parts();
+  // With many rows there are blocks enough. Decode and verify split alike, for
+  // their sums to be the same.
+  splits = k.phase.getKind() == r1::PhaseKind::Prefill ||
+                   units * tiles > kCounters
+               ? 1
+               : chooseSplits(k.target, units,
+                              chunks / (columnWarps * kUnroll));
+}
+
+/// Runs the ops before the product, row by row, into shared memory.
+void LinearKernel::stageInputs() {
+  stage = k.allocateShared(rowTile * stageBytes);
+  Value between; // Rows on their way to be quantised.
+  if (dot.isInteger())
+    between = k.allocateShared(columns * 4);
+  k.loop(k.i64(0), k.i64(rowTile), 1, [&](Value t) {
+    Value row = rowAt(t), out = k.at(stage, k.mul(t, stageBytes));
+    RowSlice slice;
+    slice.row = row;
+    slice.features = columns;
+    for (Operation *op : prologue) {
+      Value result = op->getResult(0);
+      if (auto select = dyn_cast<r1::SelectRowsOp>(op)) {
+        slice.locals[result] = k.rowPtr(k.rows(select.getInput()),
+                                        k.index(select.getRows(), row));
+        continue;
+      }
+      bool quantisedNext = dot.isInteger() && op != prologue.back();
+      slice.locals[result] = quantisedNext ? between : out;
+      emitRowOp(k, op, slice);
+      k.barrier();
+    }
+    if (Value made = slice.ptr(k, linear.getInput()); made != out)
+      k.forEach(columns, [&](Value i) {
+        Value at = k.mul(i, 4);
+        k.store(k.load(k.f32Type(), k.at(made, at), 4), k.at(out, at), 4);
+      });
+    // Columns that fill up the last part are zero in the weight; they must be
+    // numbers here.
+    if (!dot.isInteger())
+      k.forEach(stageBytes / 4 - columns, [&](Value i) {
+        k.store(k.f32(0), k.at(out, k.mul(k.add(i, columns), 4)), 4);
+      });
+  });
+  k.barrier();
+}
+
+/// The sums of this warp's share of a panel: rowsPerLane for each row of the
+/// tile.
+SmallVector<Value> LinearKernel::emitPanel(Value panel, Value part) {
+  Value base = k.at(weight, k.mul(panel, panelBytes));
+  SmallVector<Value> x;
+  for (int64_t t = 0; t < rowTile; ++t)
+    x.push_back(staged ? k.at(stage, t * stageBytes)
+                       : k.rowPtr(k.rows(linear.getInput()),
+                                  rowAt(k.i64(t))));
+  int64_t perRow = dot.sumsPerRow();
+  auto multiply = [&](const PanelDot::Weights &weights, Value chunk,
+                      ArrayRef<Value> before) {
+    SmallVector<Value> after;
+    for (int64_t t = 0; t < rowTile; ++t)
+      llvm::append_range(after,
+                         dot.multiply(k, weights, x[t], columns, chunk,
+                                      before.slice(t * perRow, perRow)));
+    return after;
+  };
+  auto chunksFrom = [&](Value first, int64_t count, ValueRange before) {
+    SmallVector<PanelDot::Weights> loaded;
+    SmallVector<Value> index;
+    for (int64_t i = 0; i < count; ++i) {
+      index.push_back(k.add(first, i * columnWarps));
+      loaded.push_back(dot.load(k, base, columns, index.back()));
+    }
+    SmallVector<Value> now(before);
+    for (int64_t i = 0; i < count; ++i)
+      now = multiply(loaded[i], index[i], now);
+    return now;
+  };
+
+  int64_t parts = dot.rowParts(columns);
+  int64_t chunks = parts / dot.parts(), rest = parts % dot.parts();
+  Value begin = k.div(k.mul(split, chunks), splits);
+  Value end = k.div(k.mul(k.add(split, 1), chunks), splits);
+  int64_t stride = columnWarps * kUnroll;
+  Value middle = k.add(
+      begin, k.mul(k.div(k.sub(end, begin), stride), stride));
+  SmallVector<Value> now(rowTile * perRow, k.f32(0));
+  now = k.loop(k.add(begin, part), k.add(middle, part), stride, now,
+               [&](Value chunk, ValueRange carried) {
+                 return chunksFrom(chunk, kUnroll, carried);
+               });
+  now = k.loop(k.add(middle, part), end, columnWarps, now,
+               [&](Value chunk, ValueRange carried) {
+                 return chunksFrom(chunk, 1, carried);
+               });
+  if (rest) {
+    // The first lanes have columns of one more chunk.
+    Value mine = k.both(k.equal(part, k.i64(0)),
+                        k.both(k.equal(split, k.i64(splits - 1)),
+                               k.less(dot.lanePart(k), k.i64(rest))));
+    now = k.ifThenElse(mine, now, [&] {
+      return chunksFrom(k.i64(chunks), 1, now);
+    });
+  }
+  SmallVector<Value> reduced;
+  for (int64_t t = 0; t < rowTile; ++t)
+    llvm::append_range(
+        reduced,
+        dot.reduce(k, ArrayRef(now).slice(t * perRow, perRow)));
+  return reduced;
+}
+
+void LinearKernel::emitSums() {
+  Value unit = k.div(k.block, splits);
+  auto onePanel = [&](Value inUnit, Value part) {
+    Value panel = k.add(k.mul(unit, unitPanels), inUnit);
+    k.ifThen(k.less(panel, k.i64(panels)), [&] {
+      SmallVector<Value> reduced = emitPanel(panel, part);
+      k.ifThen(k.equal(dot.lanePart(k), k.i64(0)), [&] {
+        Value feature = k.add(k.mul(inUnit, kPanel), dot.laneRow(k));
+        for (int64_t t = 0; t < rowTile; ++t) {
+          Value row = k.add(k.mul(part, rowTile), t);
+          Value at = k.at(
+              sums, k.mul(k.add(k.mul(row, unitFeatures), feature), 4));
+          for (int64_t i = 0; i < dot.rowsPerLane(); ++i)
+            k.store(reduced[t * dot.rowsPerLane() + i], k.at(at, 4 * i), 4);
+        }
+      });
+    });
+  };
+  if (columnWarps == 1) {
+    k.loop(k.warp, k.i64(unitPanels), kWarps,
+           [&](Value inUnit) { onePanel(inUnit, k.i64(0)); });
+    return;
+  }
+  Value inUnit = k.div(k.warp, columnWarps);
+  k.ifThen(k.less(inUnit, k.i64(unitPanels)),
+           [&] { onePanel(inUnit, k.rem(k.warp, columnWarps)); });
+}
+
+/// sums[0] = what all warps, and all blocks of the unit, have found, and bias.
+void LinearKernel::combine(Value unit) {
+  int64_t count = rowTile * unitFeatures;
+  Value first = k.mul(unit, unitFeatures);
+  k.barrier();
+  // Of panels that do not exist there are no sums.
+  auto exists = [&](Value i, int64_t limit) {
+    return k.less(k.add(first, k.rem(i, unitFeatures)), k.i64(limit));
+  };
+  auto total = [&](Value i) {
+    return k.loop(k.i64(0), k.i64(columnWarps), 1, {k.f32(0)},
+                  [&](Value warp, ValueRange sum) -> SmallVector<Value> {
+                    Value at = k.add(k.mul(warp, count), i);
+                    return {k.addf(sum[0], k.load(k.f32Type(),
+                                                  k.at(sums, k.mul(at, 4)),
+                                                  4))};
+                  })[0];
+  };
+  auto finish = [&](Value i, Value value) {
+    if (bias)
+      value = k.ifThenElse(exists(i, biasCount), value, [&] {
+        Value at = k.mul(k.add(first, k.rem(i, unitFeatures)), 4);
+        return SmallVector<Value>{
+            k.addf(value, k.load(k.f32Type(), k.at(bias, at), 4))};
+      })[0];
+    k.store(value, k.at(sums, k.mul(i, 4)), 4);
+  };
+  auto forExisting = [&](function_ref<void(Value)> body) {
+    k.forEach(count, [&](Value i) {
+      k.ifThen(exists(i, panels * kPanel), [&] { body(i); });
+    });
+  };
+  if (splits == 1) {
+    forExisting([&](Value i) { finish(i, total(i)); });
+    k.barrier();
+    emitEpilogue(unit);
+    return;
+  }
+  int64_t tiles = llvm::divideCeil(k.phase.getMaxRows(), rowTile);
+  Value partials = k.allocateWorkspace(tiles * units * splits * count * 4);
+  Value piece = k.add(k.mul(k.rowTile, units), unit);
+  Value own = k.at(partials, k.mul(k.mul(piece, splits), count * 4));
+  forExisting([&](Value i) {
+    Value at = k.add(k.mul(split, count), i);
+    k.store(total(i), k.at(own, k.mul(at, 4)), 4);
+  });
+  k.ifThen(k.arriveLast(k.counter(piece), splits), [&] {
+    forExisting([&](Value i) {
+      Value sum = k.f32(0);
+      for (int64_t s = 0; s < splits; ++s)
+        sum = k.addf(sum,
+                     k.load(k.f32Type(),
+                            k.at(own, k.mul(k.add(i, s * count), 4)), 4));
+      finish(i, sum);
+    });
+    k.barrier();
+    emitEpilogue(unit);
+  });
+}
+
+void LinearKernel::storeResult(const Known &known, Value row) {
+  if (!llvm::is_contained(
+          k.region.getBody().front().getTerminator()->getOperands(),
+          known.value))
+    return;
+  const Rows &rows = k.rows(known.value);
+  Value out = k.rowPtr(rows, row);
+  k.forEach(known.count, [&](Value i) {
+    Value feature = k.add(known.first, i);
+    k.ifThen(k.less(feature, k.i64(rows.features)), [&] {
+      k.store(k.load(k.f32Type(), k.at(known.ptr, k.mul(i, 4)), 4),
+              k.at(out, k.mul(feature, 4)), 4);
+    });
+  });
+}
+
+/// What the split gives of the unit at `from`. Blocks of all results are here;
+/// of consecutive results, the unit belongs to one.
+void LinearKernel::emitSplit(r1::SplitOp split, Known from,
+                             ArrayRef<Operation *> rest,
+                             SmallVectorImpl<Known> &known, Value row) {
+  if (std::optional<uint64_t> block = split.getBlock()) {
+    int64_t bytes = *block * 4;
+    for (auto [n, result] : llvm::enumerate(split.getResults()))
+      known.push_back({result, k.at(from.ptr, n * bytes),
+                       k.div(from.first, split.getNumResults()),
+                       static_cast<int64_t>(*block)});
+    return;
+  }
+  int64_t begin = 0;
+  for (Value result : split.getResults()) {
+    int64_t end =
+        begin + cast<RankedTensorType>(result.getType()).getDimSize(1);
+    Value inside = k.both(k.less(k.i64(begin - 1), from.first),
+                          k.less(from.first, k.i64(end)));
+    k.ifThen(inside, [&] {
+      Known part{result, from.ptr, k.sub(from.first, k.i64(begin)),
+                 from.count};
+      storeResult(part, row);
+      emitOps(rest, {part}, row, /*localsOnly=*/true);
+    });
+    begin = end;
+  }
+}
+
+void LinearKernel::emitOps(ArrayRef<Operation *> ops,
+                           SmallVector<Known> known, Value row,
+                           bool localsOnly) {
+  while (!ops.empty()) {
+    Operation *op = ops.front();
+    ops = ops.drop_front();
+    auto used = llvm::find_if(known, [&](const Known &entry) {
+      return llvm::is_contained(op->getOperands(), entry.value);
+    });
+    if (used == known.end())
+      continue;
+    Known place = *used;
+    if (auto split = dyn_cast<r1::SplitOp>(op)) {
+      emitSplit(split, place, ops, known, row);
+      if (!split.getBlock())
+        return;
+      continue;
+    }
+    RowSlice slice;
+    slice.row = row;
+    slice.features = place.count;
+    slice.first = place.first;
+    slice.localsOnly = localsOnly;
+    for (const Known &entry : known)
+      slice.locals[entry.value] = entry.ptr;
+    // Results take the place of an operand that nothing else wants.
+    if (!place.value.hasOneUse())
+      place.ptr = k.allocateShared(place.count * 4);
+    for (Value result : op->getResults())
+      slice.locals[result] = place.ptr;
+    emitRowOp(k, op, slice);
+    k.barrier();
+    for (Value result : op->getResults()) {
+      known.push_back({result, place.ptr, place.first, place.count});
+      storeResult(known.back(), row);
+    }
+  }
+}
+
+void LinearKernel::emitEpilogue(Value unit) {
+  k.loop(k.i64(0), k.i64(rowTile), 1, [&](Value t) {
+    Value row = k.add(firstRow, t);
+    k.ifThen(k.less(row, rowCount), [&] {
+      Known product{linear.getResult(),
+                    k.at(sums, k.mul(t, unitFeatures * 4)),
+                    k.mul(unit, unitFeatures), unitFeatures};
+      storeResult(product, row);
+      emitOps(epilogue, {product}, row, /*localsOnly=*/false);
+    });
+  });
+}
+
+FailureOr<Grid> LinearKernel::emit() {
+  weight = k.weightPtr(linear, linear.getWeightAttr(), linear.getLayer());
+  if (linear.getBiasAttr()) {
+    bias = k.weightPtr(linear, linear.getBiasAttr(), linear.getLayer());
+    biasCount =
+        r1::lookupWeightType(linear, linear.getBiasAttr()).getDimSize(0);
+  }
+  rowCount = k.countOf(linear.getInput());
+  firstRow = k.mul(k.rowTile, rowTile);
+  split = k.rem(k.block, splits);
+  if (staged)
+    stageInputs();
+  sums = k.allocateShared(columnWarps * rowTile * unitFeatures * 4);
+  emitSums();
+  combine(k.div(k.block, splits));
+  return Grid{units * splits, rowTile};
+}
+
+FailureOr<Grid> sputnik::gpu::emitLinear(Kernel &k, r1::LinearOp linear) {
+  r1::EncodingAttr encoding = r1::getEncoding(
+      r1::lookupWeightType(linear, linear.getWeightAttr()));
+  Type element =
+      cast<RankedTensorType>(linear.getInput().getType()).getElementType();
+  FailureOr<PanelDot> dot = PanelDot::get(encoding, element);
+  if (failed(dot)) {
+    linear.emitOpError("no kernel multiplies ")
+        << encoding << " with " << element << " activations";
+    return failure();
+  }
+  for (auto split : k.region.getBody().getOps<r1::SplitOp>())
+    if (std::optional<uint64_t> block = split.getBlock();
+        block && static_cast<int64_t>(*block * split.getNumResults()) !=
+                     k.region.getPartition()->getGranule())
+      return split.emitOpError("blocks of ")
+             << *block << " features do not make up the unit of "
+             << k.region.getPartition()->getGranule();
+  return LinearKernel(k, linear, *dot).emit();
+}

@@ -1,0 +1,211 @@
+//===- LowerRegions.cpp - Regions to kernels ------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/gpu/LowerRegions.h"
+
+#include "codegen/gpu/Region.h"
+#include "codegen/gpu/RowOps.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::gpu;
+
+namespace {
+
+/// Emits the kernels of one phase and plans their launches.
+class PhaseLowering {
+public:
+  PhaseLowering(func::FuncOp function, r1::PhaseAttr phase,
+                r1::TargetAttr target, ModuleOp code)
+      : function(function), phase(phase), target(target), code(code),
+        builder(code.getContext()) {}
+
+  FailureOr<PhasePlan> run();
+
+private:
+  LogicalResult lower(Block &block, int64_t layers, std::vector<Launch> &plan);
+  FailureOr<Launch> lower(r1::RegionOp region);
+  FailureOr<Grid> emitRegion(Kernel &kernel);
+  /// Buffers of the values that `region` reads and of those that it gives.
+  LogicalResult placeValues(Kernel &kernel);
+  void placeArgument(Kernel &kernel, Value value);
+  Value streamOrigin(Value value);
+
+  func::FuncOp function;
+  r1::PhaseAttr phase;
+  r1::TargetAttr target;
+  ModuleOp code;
+  OpBuilder builder;
+  int64_t activationBytes = 0, arenaBytes = 0, index = 0;
+};
+
+} // namespace
+
+/// The region result in whose buffer a value lies: all forms of a residual
+/// stream share one.
+Value PhaseLowering::streamOrigin(Value value) {
+  while (true) {
+    if (auto layers = value.getDefiningOp<r1::LayersOp>()) {
+      value = layers.getInput();
+      continue;
+    }
+    auto argument = dyn_cast<BlockArgument>(value);
+    auto layers = argument ? dyn_cast<r1::LayersOp>(
+                                 argument.getOwner()->getParentOp())
+                           : nullptr;
+    if (!layers)
+      return value;
+    value = layers.getInput();
+  }
+}
+
+void PhaseLowering::placeArgument(Kernel &k, Value value) {
+  unsigned number = cast<BlockArgument>(value).getArgNumber();
+  constexpr Argument kIndices[] = {kTokens, kSlots, kPositions, kOutputs};
+  if (number < std::size(kIndices))
+    k.setRows(value, {k.argument(kIndices[number]), 4, k.b.getI32Type(),
+                      number == kOutputs ? k.outputCount : k.rowCount, 1});
+}
+
+LogicalResult PhaseLowering::placeValues(Kernel &k) {
+  auto place = [&](Value value, Value inner) -> LogicalResult {
+    auto region = streamOrigin(value).getDefiningOp<r1::RegionOp>();
+    if (!region || !region.getBuffers())
+      return k.region.emitOpError("reads a value that lies in no buffer");
+    unsigned number = cast<OpResult>(streamOrigin(value)).getResultNumber();
+    auto buffer = cast<r1::BufferAttr>((*region.getBuffers())[number]);
+    auto type = cast<RankedTensorType>(value.getType());
+    Value base = buffer.getLogits()
+                     ? k.argument(kLogits)
+                     : k.activations(buffer.getOffset());
+    k.setRows(inner, {base, buffer.getStride(), type.getElementType(),
+                      k.countOf(value), type.getDimSize(1)});
+    return success();
+  };
+  Operation *yield = k.region.getBody().front().getTerminator();
+  for (auto [result, inner] :
+       llvm::zip_equal(k.region.getResults(), yield->getOperands()))
+    if (failed(place(result, inner)))
+      return failure();
+  WalkResult walk = k.region.walk([&](Operation *op) {
+    for (Value operand : op->getOperands()) {
+      auto type = dyn_cast<RankedTensorType>(operand.getType());
+      if (!type || k.hasRows(operand) ||
+          k.region->isAncestor(operand.getParentBlock()->getParentOp()))
+        continue;
+      Value origin = streamOrigin(operand);
+      if (isa<BlockArgument>(origin))
+        placeArgument(k, origin);
+      else if (failed(place(operand, operand)))
+        return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  });
+  return failure(walk.wasInterrupted());
+}
+
+FailureOr<Grid> PhaseLowering::emitRegion(Kernel &k) {
+  for (Operation &op : k.region.getBody().front().without_terminator())
+    if (!isa<r1::LinearOp, r1::AttentionOp>(op) && !isRowOp(&op))
+      return op.emitOpError("has no kernel for a GPU");
+  auto linears = k.region.getBody().getOps<r1::LinearOp>();
+  if (!linears.empty())
+    return emitLinear(k, *linears.begin());
+  auto attentions = k.region.getBody().getOps<r1::AttentionOp>();
+  if (!attentions.empty())
+    return emitAttention(k, *attentions.begin());
+  return emitRowRegion(k);
+}
+
+FailureOr<Launch> PhaseLowering::lower(r1::RegionOp region) {
+  if (!region.getPartition() ||
+      (region.getNumResults() && !region.getBuffers()))
+    return region.emitOpError("needs a partition and buffers before code can "
+                              "be made");
+  std::string symbol = (r1::stringifyPhaseKind(phase.getKind()) + "_" +
+                        Twine(index++) + "_" + region.getName())
+                           .str();
+  for (char &c : symbol)
+    if (!llvm::isAlnum(c))
+      c = '_';
+  Kernel kernel(builder, code, region, symbol, phase, target,
+                activationBytes);
+  if (failed(placeValues(kernel)))
+    return failure();
+  FailureOr<Grid> grid = emitRegion(kernel);
+  if (failed(grid))
+    return failure();
+  kernel.finish();
+  if (kernel.getSharedBytes() > target.getL1())
+    return region.emitOpError("needs ")
+           << kernel.getSharedBytes() << " bytes of shared memory, "
+           << target.getCpu() << " has " << target.getL1();
+  arenaBytes = std::max(arenaBytes, kernel.getArenaBytes());
+  bool perOutput = region.getNumResults() &&
+                   r1::countsOutputs(region.getResult(0));
+  return Launch{symbol,    grid->blocks,
+                grid->rowTile, perOutput,
+                kernel.getSharedBytes(), 0};
+}
+
+LogicalResult PhaseLowering::lower(Block &block, int64_t layers,
+                                   std::vector<Launch> &plan) {
+  std::vector<Launch> once;
+  for (Operation &op : block) {
+    if (auto region = dyn_cast<r1::RegionOp>(op)) {
+      FailureOr<Launch> launch = lower(region);
+      if (failed(launch))
+        return failure();
+      once.push_back(*launch);
+    } else if (auto inner = dyn_cast<r1::LayersOp>(op)) {
+      if (failed(lower(inner.getBody().front(), inner.getCount(), once)))
+        return failure();
+    } else if (!op.hasTrait<OpTrait::IsTerminator>()) {
+      return op.emitOpError("is in no region");
+    }
+  }
+  if (!layers) {
+    llvm::append_range(plan, once);
+    return success();
+  }
+  for (int64_t layer = 0; layer < layers; ++layer)
+    for (Launch launch : once) {
+      launch.layer = layer;
+      plan.push_back(launch);
+    }
+  return success();
+}
+
+FailureOr<PhasePlan> PhaseLowering::run() {
+  auto arena = function->getAttrOfType<IntegerAttr>(r1::kArenaBytesAttr);
+  if (!arena)
+    return function.emitOpError("has no memory plan");
+  if (function.getNumArguments() != 5)
+    return function.emitOpError("must take tokens, slots, positions, outputs "
+                                "and the cache");
+  activationBytes = llvm::alignTo(arena.getInt(), 64);
+  PhasePlan plan{phase, {}, 0};
+  if (failed(lower(function.front(), 0, plan.launches)))
+    return failure();
+  plan.arenaBytes = arenaBytes;
+  return plan;
+}
+
+FailureOr<std::vector<PhasePlan>>
+sputnik::gpu::emitKernels(ModuleOp module, ModuleOp code, r1::TargetAttr target) {
+  std::vector<PhasePlan> plans;
+  for (auto function : module.getOps<func::FuncOp>()) {
+    auto phase = function->getAttrOfType<r1::PhaseAttr>(r1::kPhaseAttr);
+    if (!phase)
+      continue;
+    FailureOr<PhasePlan> plan =
+        PhaseLowering(function, phase, target, code).run();
+    if (failed(plan))
+      return failure();
+    plans.push_back(std::move(*plan));
+  }
+  return plans;
+}

@@ -1,0 +1,40 @@
+//===- LowerRegions.h - Regions to kernels ----------------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_CODEGEN_GPU_LOWERREGIONS_H
+#define SPUTNIK_CODEGEN_GPU_LOWERREGIONS_H
+
+#include "dialect/R1.h"
+
+namespace sputnik::gpu {
+
+/// One launch of a kernel: a grid of `blocks` by tiles of rows, whose blocks
+/// have kThreads threads.
+struct Launch {
+  std::string kernel;
+  int64_t blocks;
+  int64_t rowTile;
+  bool perOutput; ///< The rows wanted as outputs, not all.
+  int64_t sharedBytes;
+  int64_t layer;
+};
+
+/// The launches of a phase, in order. Each waits for the one before.
+struct PhasePlan {
+  r1::PhaseAttr phase;
+  std::vector<Launch> launches;
+  /// See kCounters, which must be zero before the first step of any phase. All
+  /// phases may use one arena.
+  int64_t arenaBytes;
+};
+
+/// Emits a kernel for each region of the functions of `module` that carry
+/// r1.phase, as func, scf, arith, math, llvm and nvvm ops, into `code`, for
+/// `target`. Every graph op must be in a region with partition and buffers.
+/// Fails with a diagnostic on what no kernel understands.
+mlir::FailureOr<std::vector<PhasePlan>>
+emitKernels(mlir::ModuleOp module, mlir::ModuleOp code, r1::TargetAttr target);
+
+} // namespace sputnik::gpu
+
+#endif // SPUTNIK_CODEGEN_GPU_LOWERREGIONS_H

@@ -1,0 +1,74 @@
+//===- PanelDot.h - A warp's inner product with packed rows -----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_CODEGEN_GPU_PANELDOT_H
+#define SPUTNIK_CODEGEN_GPU_PANELDOT_H
+
+#include "codegen/gpu/Kernel.h"
+
+namespace sputnik::gpu {
+
+/// Rows of a panel.
+inline constexpr int64_t kPanel = 16;
+
+/// How a warp multiplies a panel of 16 packed weight rows with activation rows.
+/// Columns come in chunks of 512 weight bytes, 16 for each lane: some columns,
+/// which are the same for all lanes of a *part*, of `rowsPerLane` rows.
+///
+/// f32, bf16: 16 lanes make a part, each takes 4 (8) columns of one row.
+/// q8, q4: 4 lanes make a part, each takes 4 (8) columns of four rows, which
+/// `dp4a` multiplies with i8 activations.
+class PanelDot {
+public:
+  /// Fails for an encoding and activations that do not go together.
+  static mlir::FailureOr<PanelDot> get(r1::EncodingAttr encoding, mlir::Type element);
+
+  bool isInteger() const { return integer; }
+  int64_t rowsPerLane() const { return integer ? 4 : 1; }
+  /// Sums that a lane keeps for one activation row.
+  int64_t sumsPerRow() const { return integer ? 4 : 2; }
+  /// Columns of one part.
+  int64_t partColumns() const;
+  /// Parts of a chunk, and of a whole row.
+  int64_t parts() const { return integer ? 8 : 2; }
+  int64_t rowParts(int64_t columns) const;
+
+  /// Where this lane stands: its part of a chunk, its first row of the panel.
+  mlir::Value lanePart(Kernel &k) const {
+    return k.div(k.lane, kWarp / parts());
+  }
+  mlir::Value laneRow(Kernel &k) const {
+    return k.mul(k.rem(k.lane, kWarp / parts()), rowsPerLane());
+  }
+
+  /// What a lane loads of one chunk.
+  struct Weights {
+    mlir::Value words, scales;
+  };
+  Weights load(Kernel &k, mlir::Value panel, int64_t columns,
+               mlir::Value chunk) const;
+  /// `sums` and the products of a chunk with the activation row at `x`.
+  llvm::SmallVector<mlir::Value> multiply(Kernel &k, const Weights &weights,
+                                          mlir::Value x, int64_t columns,
+                                          mlir::Value chunk,
+                                          mlir::ValueRange sums) const;
+  /// The sums of `rowsPerLane` rows over all parts, in the lanes of part 0.
+  llvm::SmallVector<mlir::Value> reduce(Kernel &k,
+                                        mlir::ValueRange sums) const;
+
+private:
+  PanelDot(r1::EncodingAttr encoding, bool integer)
+      : encoding(encoding), integer(integer) {}
+  bool isNibbles() const {
+    return encoding.getScheme() == r1::Scheme::Q4 ||
+           encoding.getScheme() == r1::Scheme::Q4Plain;
+  }
+  mlir::Value lookUp(Kernel &k, mlir::Value nibbles) const;
+
+  r1::EncodingAttr encoding;
+  bool integer;
+};
+
+} // namespace sputnik::gpu
+
+#endif // SPUTNIK_CODEGEN_GPU_PANELDOT_H

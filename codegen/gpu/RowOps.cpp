@@ -1,0 +1,297 @@
+//===- RowOps.cpp - Ops that work on each row by itself -------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/gpu/RowOps.h"
+
+#include "codegen/cpu/DotPrimitive.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::gpu;
+
+Value RowSlice::ptr(Kernel &k, Value value) const {
+  if (Value local = locals.lookup(value))
+    return local;
+  const Rows &rows = k.rows(value);
+  Value base = k.rowPtr(rows, row);
+  return first ? k.at(base, k.mul(first, k.bytesOf(rows.element))) : base;
+}
+
+std::pair<Value, Value> sputnik::gpu::emitCosSin(Kernel &k, Value angle) {
+  Type f64 = k.b.getF64Type();
+  auto c = [&](double value) { return k.splat(f64, value); };
+  // angle = n pi/2 + r with |r| <= pi/4; pi/2 in two parts.
+  Value n = math::RoundEvenOp::create(k.b, k.loc,
+                                      k.mulf(angle, c(0.63661977236758134)));
+  Value r = k.fma(n, c(-1.5707963267948966), angle);
+  r = k.fma(n, c(-6.123233995736766e-17), r);
+  Value square = k.mulf(r, r);
+  // Taylor: the terms left out are below 2^-55.
+  auto series = [&](int from, int to) {
+    Value sum = c(0);
+    for (int i = to; i >= from; i -= 2) {
+      double factorial = 1;
+      for (int j = 2; j <= i; ++j)
+        factorial *= j;
+      sum = k.fma(sum, square, c((i / 2 % 2 ? -1 : 1) / factorial));
+    }
+    return sum;
+  };
+  Value cos = series(0, 18), sin = k.mulf(series(1, 17), r);
+  Value quadrant = arith::AndIOp::create(
+      k.b, k.loc, arith::FPToSIOp::create(k.b, k.loc, k.i64Type(), n),
+      k.i64(3));
+  auto negated = [&](Value x) { return k.subf(c(0), x); };
+  auto is = [&](int64_t q) { return k.equal(quadrant, k.i64(q)); };
+  Value resultCos =
+      k.select(is(0), cos,
+               k.select(is(1), negated(sin),
+                        k.select(is(2), negated(cos), sin)));
+  Value resultSin =
+      k.select(is(0), sin,
+               k.select(is(1), cos,
+                        k.select(is(2), negated(sin), negated(cos))));
+  return {resultCos, resultSin};
+}
+
+namespace {
+
+/// Emits one op for one slice.
+struct RowEmitter {
+  Kernel &k;
+  const RowSlice &slice;
+
+  Value ptr(Value value) { return slice.ptr(k, value); }
+  Value element(Value ptr, Value i) {
+    return k.load(k.f32Type(), k.at(ptr, k.mul(i, 4)), 4);
+  }
+  void setElement(Value ptr, Value i, Value value) {
+    k.store(value, k.at(ptr, k.mul(i, 4)), 4);
+  }
+  void map(function_ref<Value(Value)> body, Value out) {
+    k.forEach(slice.features, [&](Value i) { setElement(out, i, body(i)); });
+  }
+
+  void emit(r1::RMSNormOp op) {
+    int64_t dim = op.getHeadSize() ? op.getHeadSize() : slice.features;
+    Value in = ptr(op.getInput()), out = ptr(op.getResult());
+    Value gain = op.getWeightAttr() ? k.weightPtr(op, op.getWeightAttr(),
+                                                  op.getLayer())
+                                    : Value();
+    for (int64_t head = 0; head < slice.features; head += dim) {
+      Value from = k.at(in, head * 4), to = k.at(out, head * 4);
+      Value squares = k.loop(k.thread, k.i64(dim), kThreads, {k.f32(0)},
+                             [&](Value i, ValueRange sum) {
+                               Value x = element(from, i);
+                               return SmallVector<Value>{k.fma(x, x, sum[0])};
+                             })[0];
+      Value mean = k.mulf(k.blockSum(squares),
+                          k.f32(1.0f / static_cast<float>(dim)));
+      Value root = math::SqrtOp::create(
+          k.b, k.loc, k.addf(mean, k.f32(op.getEps().convertToFloat())));
+      Value scale = k.divf(k.f32(1.0f), root);
+      k.forEach(dim, [&](Value i) {
+        Value y = k.mulf(element(from, i), scale);
+        if (gain)
+          y = k.mulf(y, element(gain, i));
+        setElement(to, i, y);
+      });
+    }
+  }
+
+  void emit(r1::RopeOp op) {
+    int64_t dim = op.getHeadDim(), half = dim / 2;
+    Value in = ptr(op.getInput()), out = ptr(op.getResult());
+    Value table = k.rowPtr(k.rows(op.getTable()), slice.row);
+    // A thread takes both features of a pair: in place nobody is in the way.
+    k.forEach(slice.features / 2, [&](Value pair) {
+      Value i = k.rem(pair, half);
+      Value first = k.add(k.mul(k.div(pair, half), dim), i);
+      Value second = k.add(first, half);
+      Value cos = element(table, i), sin = element(table, k.add(i, half));
+      Value a = element(in, first), c = element(in, second);
+      setElement(out, first, k.subf(k.mulf(a, cos), k.mulf(c, sin)));
+      setElement(out, second, k.addf(k.mulf(c, cos), k.mulf(a, sin)));
+    });
+  }
+
+  void emit(r1::KVAppendOp op) {
+    r1::KVCacheType cache = op.getCache().getType();
+    Value slot = k.index(op.getSlots(), slice.row);
+    Value position = k.index(op.getPositions(), slice.row);
+    int64_t dim = cache.getDim(), bytes = k.bytesOf(cache.getElement());
+    constexpr int64_t panel = r1::KVCacheType::kPanel;
+    Value firstHead = slice.first ? k.div(slice.first, dim) : k.i64(0);
+    auto append = [&](Value rows, function_ref<Value(Value base, Value i)> to) {
+      if (!rows || (slice.localsOnly && !slice.locals.count(rows)))
+        return;
+      Value in = ptr(rows);
+      k.forEach(slice.features, [&](Value feature) {
+        Value base = k.cacheHeadPtr(cache, slot, op.getLayer(),
+                                    k.add(firstHead, k.div(feature, dim)));
+        k.storeFromF32(element(in, feature), cache.getElement(),
+                       to(base, k.rem(feature, dim)));
+      });
+    };
+    append(op.getKeys(), [&](Value base, Value i) {
+      Value lane = k.add(k.mul(k.div(position, panel), panel * dim),
+                         k.rem(position, panel));
+      return k.at(base, k.mul(k.add(lane, k.mul(i, panel)), bytes));
+    });
+    append(op.getValues(), [&](Value base, Value i) {
+      Value index = k.add(k.mul(position, dim), i);
+      return k.at(base, k.add(k.mul(index, bytes), cache.getHeadBytes()));
+    });
+  }
+
+  void emit(r1::AddOp op) {
+    Value a = ptr(op.getLhs()), c = ptr(op.getRhs());
+    map([&](Value i) { return k.addf(element(a, i), element(c, i)); },
+        ptr(op.getResult()));
+  }
+
+  void emit(r1::SwiGLUOp op) {
+    Value gate = ptr(op.getGate()), up = ptr(op.getUp());
+    map(
+        [&](Value i) {
+          Value z = element(gate, i);
+          Value minus = k.subf(k.f32(0), z);
+          Value sigmoid = k.divf(z, k.addf(k.f32(1), k.exp(minus)));
+          return k.mulf(sigmoid, element(up, i));
+        },
+        ptr(op.getResult()));
+  }
+
+  /// To i8 blocks, laid out as r1::getRowBytes says; what it keeps for unsigned
+  /// dot instructions is left out. Eight lanes share a block.
+  void emit(r1::CastOp op) {
+    constexpr int64_t block = r1::kQuantBlock, perLane = 4;
+    constexpr int64_t lanes = block / perLane;
+    Value in = ptr(op.getInput()), out = ptr(op.getResult());
+    int64_t blocks = llvm::divideCeil(slice.features, block);
+    Value scales = k.at(out, blocks * block);
+    Value words = k.i64(blocks * lanes);
+    // All lanes of a warp go round equally often.
+    Value end = k.i64(llvm::alignTo(blocks * lanes, kThreads));
+    k.loop(k.thread, end, kThreads, [&](Value index) {
+      Value word = k.min(index, k.sub(words, k.i64(1)));
+      SmallVector<Value> x;
+      Value peak = k.f32(0);
+      for (int64_t i = 0; i < perLane; ++i) {
+        Value feature = k.add(k.mul(word, perLane), i);
+        Value value = k.ifThenElse(
+            k.less(feature, k.i64(slice.features)), {k.f32(0)}, [&] {
+              return SmallVector<Value>{element(in, feature)};
+            })[0];
+        x.push_back(value);
+        peak = k.maxf(peak, math::AbsFOp::create(k.b, k.loc, value));
+      }
+      for (int64_t mask = 1; mask < lanes; mask *= 2)
+        peak = k.maxf(peak, k.shuffleXor(peak, mask));
+      Value some = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT,
+                                         peak, k.f32(0.0f));
+      Value inverse =
+          k.select(some, k.divf(k.f32(127.0f), peak), k.f32(0.0f));
+      Value packed = k.i32(0);
+      for (auto [i, value] : llvm::enumerate(x)) {
+        Value rounded =
+            math::RoundEvenOp::create(k.b, k.loc, k.mulf(value, inverse));
+        Value q = k.and32(
+            arith::FPToSIOp::create(k.b, k.loc, k.b.getI32Type(), rounded),
+            255);
+        packed = arith::OrIOp::create(
+            k.b, k.loc, packed,
+            arith::ShLIOp::create(k.b, k.loc, q, k.i32(8 * i)));
+      }
+      k.ifThen(k.less(index, words), [&] {
+        k.store(packed, k.at(out, k.mul(word, 4)), 4);
+        k.ifThen(k.equal(k.rem(word, lanes), k.i64(0)), [&] {
+          k.store(k.mulf(peak, k.f32(1.0f / 127.0f)),
+                  k.at(scales, k.mul(k.div(word, lanes), 4)), 4);
+        });
+      });
+    });
+  }
+
+  void emit(r1::SplitOp op) {
+    Value in = ptr(op.getInput());
+    int64_t start = 0, ways = op.getNumResults();
+    for (auto [n, value] : llvm::enumerate(op.getResults())) {
+      int64_t size = cast<RankedTensorType>(value.getType()).getDimSize(1);
+      Value out = ptr(value);
+      k.forEach(size, [&, n = n](Value i) {
+        Value from = k.add(i, start);
+        if (std::optional<uint64_t> block = op.getBlock())
+          from = k.add(k.mul(k.div(i, *block), ways * *block),
+                       k.add(k.rem(i, *block), n * *block));
+        setElement(out, i, element(in, from));
+      });
+      if (!op.getBlock())
+        start += size;
+    }
+  }
+
+  void emit(r1::SelectRowsOp op) {
+    Value in = k.rowPtr(k.rows(op.getInput()),
+                        k.index(op.getRows(), slice.row));
+    map([&](Value i) { return element(in, i); }, ptr(op.getResult()));
+  }
+
+  void emit(r1::EmbedOp op) {
+    Value token = k.index(op.getTokens(), slice.row);
+    Value table = k.weightPtr(op, op.getWeightAttr(), nullptr);
+    r1::EncodingAttr encoding =
+        r1::getEncoding(r1::lookupWeightType(op, op.getWeightAttr()));
+    map(
+        [&](Value i) {
+          return cpu::loadWeight(k, encoding, slice.features, table, token, i);
+        },
+        ptr(op.getResult()));
+  }
+
+  void emit(r1::RopeTableOp op) {
+    ArrayRef<double> frequencies = op.getFrequencies();
+    int64_t half = frequencies.size();
+    Value table = k.constantTable(frequencies);
+    Type f64 = k.b.getF64Type();
+    Value position = arith::SIToFPOp::create(
+        k.b, k.loc, f64, k.index(op.getPositions(), slice.row));
+    Value magnitude = k.splat(f64, op.getMagnitude().convertToDouble());
+    Value out = ptr(op.getResult());
+    k.forEach(half, [&](Value i) {
+      Value frequency = k.load(f64, k.at(table, k.mul(i, 8)), 8);
+      auto [cos, sin] = emitCosSin(k, k.mulf(position, frequency));
+      auto put = [&](Value value, Value at) {
+        setElement(out, at,
+                   arith::TruncFOp::create(k.b, k.loc, k.f32Type(),
+                                           k.mulf(value, magnitude)));
+      };
+      put(cos, i);
+      put(sin, k.add(i, half));
+    });
+  }
+};
+
+} // namespace
+
+bool sputnik::gpu::isRowOp(Operation *op) {
+  if (auto cast = dyn_cast<r1::CastOp>(op))
+    return mlir::cast<RankedTensorType>(cast.getType())
+        .getElementType()
+        .isInteger(8);
+  return isa<r1::RMSNormOp, r1::RopeOp, r1::KVAppendOp, r1::AddOp,
+             r1::SwiGLUOp, r1::SplitOp, r1::SelectRowsOp, r1::EmbedOp,
+             r1::RopeTableOp>(op);
+}
+
+void sputnik::gpu::emitRowOp(Kernel &k, Operation *op, const RowSlice &slice) {
+  RowEmitter emitter{k, slice};
+  llvm::TypeSwitch<Operation *>(op)
+      .Case<r1::RMSNormOp, r1::RopeOp, r1::KVAppendOp, r1::AddOp, r1::SwiGLUOp,
+            r1::CastOp, r1::SplitOp, r1::SelectRowsOp, r1::EmbedOp,
+            r1::RopeTableOp>([&](auto typed) { emitter.emit(typed); });
+}

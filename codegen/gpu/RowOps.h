@@ -1,0 +1,39 @@
+//===- RowOps.h - Ops that work on each row by itself -----------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_CODEGEN_GPU_ROWOPS_H
+#define SPUTNIK_CODEGEN_GPU_ROWOPS_H
+
+#include "codegen/gpu/Kernel.h"
+
+namespace sputnik::gpu {
+
+/// Consecutive features of one row, on which a block runs op after op.
+struct RowSlice {
+  mlir::Value row;
+  int64_t features = 0; ///< In the slice.
+  mlir::Value first; ///< Of them in the whole row; null: 0.
+  /// Where the slice of a value lies that is not in its rows.
+  llvm::DenseMap<mlir::Value, mlir::Value> locals;
+  /// The slice belongs to one result of a split: an op that stores several
+  /// values stores those in `locals` only.
+  bool localsOnly = false;
+
+  /// Address of the slice of `value`.
+  mlir::Value ptr(Kernel &k, mlir::Value value) const;
+};
+
+/// Whether emitRowOp takes `op`.
+bool isRowOp(mlir::Operation *op);
+
+/// Emits `op` for one slice. Operands and results lie where the slice says; a
+/// result may take the place of an operand. Nobody waits for anybody at its
+/// end.
+void emitRowOp(Kernel &k, mlir::Operation *op, const RowSlice &slice);
+
+/// cos and sin of an f64 angle of up to 2^31 radians, within 2^-50.
+std::pair<mlir::Value, mlir::Value> emitCosSin(Kernel &k, mlir::Value angle);
+
+} // namespace sputnik::gpu
+
+#endif // SPUTNIK_CODEGEN_GPU_ROWOPS_H

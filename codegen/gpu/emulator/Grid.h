@@ -1,0 +1,106 @@
+//===- Grid.h - Blocks of threads on one thread of the host -----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_CODEGEN_GPU_EMULATOR_GRID_H
+#define SPUTNIK_CODEGEN_GPU_EMULATOR_GRID_H
+
+#include "codegen/gpu/emulator/Fiber.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace sputnik::gpu {
+
+/// Memory that kernels may use.
+struct EmulatedBuffer {
+  std::string name;
+  uint8_t *begin, *end;
+  bool writable;
+};
+
+/// One launch while it runs: some blocks at a time, whose threads take turns
+/// where they wait for each other, in an order that the seed gives.
+class Grid {
+public:
+  using Entry = void (*)(void *const *arguments);
+  struct Shape {
+    uint32_t blocksX, blocksY, threads;
+    uint64_t sharedBytes;
+  };
+
+  Grid(Shape shape, Entry entry, void *const *arguments,
+       const std::vector<EmulatedBuffer> &buffers, uint64_t seed);
+
+  /// Runs to the end. Errors: an access outside all buffers, threads that wait
+  /// in different places for each other, a barrier that some never reach.
+  llvm::Error run();
+
+  // What the running thread asks for.
+  static Grid &running() { return *active; }
+  uint32_t threadIndex() const { return current->index; }
+  uint32_t blockX() const { return current->block->x; }
+  uint32_t blockY() const { return current->block->y; }
+  void *shared() const { return current->block->shared.get(); }
+  void check(const void *ptr, uint64_t bytes, uint64_t alignment, bool writes);
+  void barrier();
+  /// Meets the lanes of `mask` in an operation that `name` and `operand` name;
+  /// gives what lane `source` brought.
+  uint32_t exchange(uint32_t mask, llvm::StringRef name, uint32_t operand,
+                    uint32_t value, uint32_t source);
+
+private:
+  static constexpr uint32_t kLanes = 32;
+  /// Blocks that are alive at the same time.
+  static constexpr uint32_t kLiveBlocks = 4;
+
+  struct Block;
+  struct Thread {
+    Block *block;
+    uint32_t index;
+    enum { Ready, InBarrier, InWarp, Done } state;
+    llvm::StringRef operation; ///< That it waits in.
+    uint32_t mask, operand, value, source;
+    Fiber fiber;
+  };
+  struct Block {
+    uint32_t x, y, waiting, done;
+    std::unique_ptr<uint8_t[]> shared;
+    std::vector<Thread> threads;
+  };
+
+  static void enter(void *thread);
+  void startBlock(Block &block);
+  void releaseWarp(Thread &last);
+  void releaseBarrier(Block &block);
+  /// Gives the turn away until somebody makes the thread ready.
+  void wait();
+  [[noreturn]] void fail(const std::string &what);
+  std::string place(const Thread &thread) const;
+  llvm::Error describeDeadlock();
+
+  static thread_local Grid *active;
+
+  const Shape shape;
+  const Entry entry;
+  void *const *const arguments;
+  const std::vector<EmulatedBuffer> &buffers;
+  size_t lastBuffer = 0;
+  std::mt19937_64 random;
+  std::deque<Block> blocks;
+  std::vector<Thread *> ready;
+  uint64_t started = 0, liveThreads = 0;
+  Thread *current = nullptr;
+  Fiber scheduler;
+  std::string error;
+};
+
+} // namespace sputnik::gpu
+
+#endif // SPUTNIK_CODEGEN_GPU_EMULATOR_GRID_H

@@ -1,0 +1,147 @@
+//===- Retarget.cpp - Kernels as code of the host -------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/gpu/emulator/Retarget.h"
+
+#include "codegen/gpu/Kernel.h"
+
+#include "llvm/Analysis/ValueTracking.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/ReplaceConstant.h"
+
+using namespace llvm;
+using namespace sputnik::gpu;
+
+/// Bodies, for the host, of the functions that wrap one PTX instruction.
+static Error replaceWrapper(Function &wrapper, StringRef name) {
+  wrapper.deleteBody();
+  wrapper.setLinkage(GlobalValue::InternalLinkage);
+  IRBuilder<> b(BasicBlock::Create(wrapper.getContext(), "", &wrapper));
+  if (name == "load.streamed.v4") {
+    b.CreateRet(b.CreateAlignedLoad(wrapper.getReturnType(),
+                                    wrapper.getArg(0), Align(16)));
+    return Error::success();
+  }
+  return createStringError("the emulator does not know the PTX wrapper '%s'",
+                           name.str().c_str());
+}
+
+/// Every use of the shared memory of a block becomes an offset from where the
+/// emulator has put it.
+static void replaceShared(Module &kernels) {
+  GlobalVariable *shared =
+      kernels.getGlobalVariable(sputnik::gpu::kSharedSymbol, true);
+  if (!shared)
+    return;
+  convertUsersOfConstantsToInstructions({shared});
+  FunctionCallee address =
+      kernels.getOrInsertFunction(kEmulatedShared, shared->getType());
+  DenseMap<Function *, Value *> bases;
+  for (Use &use : make_early_inc_range(shared->uses())) {
+    auto *user = cast<Instruction>(use.getUser());
+    Value *&base = bases[user->getFunction()];
+    if (!base) {
+      IRBuilder<> b(&*user->getFunction()->getEntryBlock().getFirstInsertionPt());
+      base = b.CreateCall(address);
+    }
+    use.set(base);
+  }
+  shared->eraseFromParent();
+}
+
+static void checkAccesses(Function &function, FunctionCallee check) {
+  const DataLayout &layout = function.getParent()->getDataLayout();
+  SmallVector<Instruction *> accesses;
+  for (Instruction &instruction : instructions(function))
+    if (isa<LoadInst, StoreInst, AtomicRMWInst, AtomicCmpXchgInst>(instruction))
+      accesses.push_back(&instruction);
+  for (Instruction *access : accesses) {
+    auto *rmw = dyn_cast<AtomicRMWInst>(access);
+    auto *exchange = dyn_cast<AtomicCmpXchgInst>(access);
+    Value *ptr = rmw        ? rmw->getPointerOperand()
+                 : exchange ? exchange->getPointerOperand()
+                            : getLoadStorePointerOperand(access);
+    Align alignment = rmw        ? rmw->getAlign()
+                      : exchange ? exchange->getAlign()
+                                 : getLoadStoreAlignment(access);
+    Type *type = rmw        ? rmw->getType()
+                 : exchange ? exchange->getNewValOperand()->getType()
+                            : getLoadStoreType(access);
+    // A thread's own variables and constants of the module are not buffers.
+    if (isa<AllocaInst, GlobalVariable>(getUnderlyingObject(ptr)))
+      continue;
+    IRBuilder<> b(access);
+    Value *flat = b.CreateAddrSpaceCast(ptr, b.getPtrTy());
+    b.CreateCall(check, {flat, b.getInt64(layout.getTypeStoreSize(type)),
+                         b.getInt64(alignment.value()),
+                         b.getInt1(!isa<LoadInst>(access))});
+  }
+}
+
+/// Defines the function that takes a kernel's arguments out of an array.
+static void addEntrance(Function &kernel) {
+  Module &module = *kernel.getParent();
+  LLVMContext &context = module.getContext();
+  auto *type = FunctionType::get(Type::getVoidTy(context),
+                                 {PointerType::get(context, 0)}, false);
+  auto *enter =
+      Function::Create(type, GlobalValue::ExternalLinkage,
+                       kernel.getName() + Twine(kEnterSuffix), module);
+  IRBuilder<> b(BasicBlock::Create(context, "", enter));
+  SmallVector<Value *> arguments;
+  for (auto [i, argument] : enumerate(kernel.args())) {
+    Value *slot = b.CreateConstGEP1_64(b.getPtrTy(), enter->getArg(0), i);
+    Value *address = b.CreateLoad(b.getPtrTy(), slot);
+    arguments.push_back(b.CreateLoad(argument.getType(), address));
+  }
+  b.CreateCall(&kernel, arguments);
+  b.CreateRetVoid();
+}
+
+Expected<std::vector<KernelSignature>>
+sputnik::gpu::retargetKernels(Module &kernels,
+                              function_ref<bool(StringRef)> knows) {
+  std::vector<KernelSignature> signatures;
+  SmallVector<Function *> entries;
+  for (Function &function : make_early_inc_range(kernels)) {
+    StringRef name = function.getName();
+    if (name.consume_front("llvm.")) {
+      if (!name.starts_with("nvvm."))
+        continue;
+      if (!knows(name))
+        return createStringError("the emulator does not know llvm.%s",
+                                 name.str().c_str());
+      // No longer an intrinsic, with whatever LLVM believes of that.
+      function.setName((kEmulatedPrefix + name).str());
+      function.setAttributes({});
+      for (User *user : function.users())
+        cast<CallBase>(user)->setAttributes({});
+    } else if (name.consume_front(sputnik::gpu::kPtxPrefix)) {
+      if (Error error = replaceWrapper(function, name))
+        return std::move(error);
+    } else if (function.getCallingConv() == CallingConv::PTX_Kernel) {
+      entries.push_back(&function);
+    }
+  }
+  replaceShared(kernels);
+  FunctionCallee check = kernels.getOrInsertFunction(
+      kEmulatedCheck, FunctionType::get(
+                          Type::getVoidTy(kernels.getContext()),
+                          {PointerType::get(kernels.getContext(), 0),
+                           Type::getInt64Ty(kernels.getContext()),
+                           Type::getInt64Ty(kernels.getContext()),
+                           Type::getInt1Ty(kernels.getContext())},
+                          false));
+  for (Function &function : kernels)
+    if (!function.isDeclaration())
+      checkAccesses(function, check);
+  for (Function *kernel : entries) {
+    kernel->setCallingConv(CallingConv::C);
+    kernel->setAttributes({});
+    addEntrance(*kernel);
+    signatures.push_back(
+        {kernel->getName().str(), static_cast<unsigned>(kernel->arg_size())});
+  }
+  return signatures;
+}

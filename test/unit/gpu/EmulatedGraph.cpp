@@ -1,0 +1,142 @@
+//===- EmulatedGraph.cpp - A graph as kernels in the emulator -------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "test/unit/gpu/EmulatedGraph.h"
+
+#include "codegen/gpu/Chip.h"
+#include "codegen/gpu/Kernel.h"
+#include "codegen/gpu/KernelCode.h"
+#include "passes/Pipelines.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+
+using namespace mlir;
+
+namespace sputnik::testing {
+
+llvm::Expected<std::unique_ptr<EmulatedGraph>>
+EmulatedGraph::create(ModuleOp module, const Options &options) {
+  MLIRContext &context = *module.getContext();
+  llvm::Expected<r1::TargetAttr> target = gpu::getTarget(options.chip, context);
+  if (!target)
+    return target.takeError();
+  module->setAttr(r1::kTargetAttr, *target);
+
+  std::string message;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error &&
+        message.empty())
+      message = diagnostic.str();
+    return success();
+  });
+  PassManager pm(&context);
+  r1::PipelineOptions pipeline;
+  pipeline.scheme = options.scheme;
+  pipeline.prefillRows = options.prefillRows;
+  r1::buildPipeline(pm, pipeline);
+  auto llvmContext = std::make_unique<llvm::LLVMContext>();
+  if (failed(pm.run(module)))
+    return llvm::createStringError(message);
+  FailureOr<gpu::KernelCode> code =
+      gpu::makeKernelCode(module, *target, *llvmContext);
+  if (failed(code))
+    return llvm::createStringError(message);
+  auto emulator =
+      gpu::Emulator::create(std::move(code->module), std::move(llvmContext));
+  if (!emulator)
+    return emulator.takeError();
+
+  std::unique_ptr<EmulatedGraph> graph(new EmulatedGraph());
+  graph->emulator = std::move(*emulator);
+  graph->plans = std::move(code->plans);
+  graph->bytesOfWeights =
+      module->getAttrOfType<IntegerAttr>(r1::kImageBytesAttr).getInt();
+  auto decode = module.lookupSymbol<func::FuncOp>("decode");
+  graph->cacheBytes =
+      cast<r1::KVCacheType>(decode.getArgumentTypes()[4]).getSlotBytes();
+  graph->vocabularySize =
+      cast<RankedTensorType>(decode.getResultTypes()[0]).getDimSize(1);
+  graph->reset(0);
+  return std::move(graph);
+}
+
+const gpu::PhasePlan &EmulatedGraph::plan(r1::PhaseKind kind) const {
+  return *llvm::find_if(plans, [&](const gpu::PhasePlan &plan) {
+    return plan.phase.getKind() == kind;
+  });
+}
+
+int64_t EmulatedGraph::maxRows(r1::PhaseKind kind) const {
+  return plan(kind).phase.getMaxRows();
+}
+
+void EmulatedGraph::reset(uint64_t seed) {
+  int64_t bytes = 0;
+  for (const gpu::PhasePlan &plan : plans)
+    bytes = std::max(bytes, plan.arenaBytes);
+  arena.assign(static_cast<size_t>(bytes), 0);
+  cache.assign(cacheBytes, 0);
+  emulator->setSeed(seed);
+}
+
+llvm::Error EmulatedGraph::run(r1::PhaseKind kind, StepRows rows,
+                               std::vector<uint8_t> &weights, float *logits) {
+  const auto count = static_cast<int32_t>(rows.tokens.size());
+  const auto outputs = static_cast<int32_t>(rows.outputs.size());
+  uint8_t *caches[] = {cache.data()};
+  int32_t layer = 0;
+  struct Buffer {
+    const char *name;
+    void *data;
+    uint64_t bytes;
+    bool writable;
+  };
+  // In the order of gpu::Argument.
+  const Buffer buffers[] = {
+      {"tokens", rows.tokens.data(), 4u * rows.tokens.size(), false},
+      {"slots", rows.slots.data(), 4u * rows.slots.size(), false},
+      {"positions", rows.positions.data(), 4u * rows.positions.size(), false},
+      {"outputs", rows.outputs.data(), 4u * rows.outputs.size(), false},
+      {"logits", logits, 4u * rows.outputs.size() * vocabularySize, true},
+      {"weights", weights.data(), weights.size(), false},
+      {"arena", arena.data(), arena.size(), true},
+      {"caches", caches, sizeof(caches), false},
+  };
+  void *pointers[gpu::kRows];
+  std::vector<void *> arguments;
+  for (auto [pointer, buffer] : llvm::zip_equal(pointers, buffers)) {
+    pointer = buffer.data;
+    arguments.push_back(&pointer);
+    emulator->addBuffer(buffer.name, buffer.data, buffer.bytes,
+                        buffer.writable);
+  }
+  emulator->addBuffer("cache", cache.data(), cache.size(), true);
+  int32_t numbers[] = {count, outputs};
+  arguments.insert(arguments.end(), {&numbers[0], &numbers[1], &layer});
+
+  llvm::Error error = llvm::Error::success();
+  for (const gpu::Launch &launch : plan(kind).launches) {
+    const int64_t launched = launch.perOutput ? outputs : count;
+    if (launched == 0)
+      continue;
+    layer = static_cast<int32_t>(launch.layer);
+    gpu::Grid::Shape shape = {
+        static_cast<uint32_t>(launch.blocks),
+        static_cast<uint32_t>((launched + launch.rowTile - 1) /
+                              launch.rowTile),
+        static_cast<uint32_t>(gpu::kThreads),
+        static_cast<uint64_t>(launch.sharedBytes)};
+    error = emulator->launch(launch.kernel, shape, arguments);
+    if (error)
+      break;
+  }
+  for (const Buffer &buffer : buffers)
+    emulator->removeBuffer(buffer.data);
+  emulator->removeBuffer(cache.data());
+  return error;
+}
+
+} // namespace sputnik::testing
