@@ -38,10 +38,13 @@ enum class Locality {
 inline constexpr int64_t kQuantBlock = 32;
 
 /// What the nibbles of scheme `q4` stand for: finer near zero, where weights
-/// are dense. The values are those of GGUF's IQ4_NL.
+/// are dense. The values are those of GGUF's IQ4_NL. Blocks with an odd step
+/// have all of them moved up by kQ4Shift, so that a block may choose on which
+/// side of zero its values lie closer.
 inline constexpr int8_t kQ4Table[16] = {-127, -104, -83, -65, -49, -35,
                                         -22,  -10,  1,   13,  25,  38,
                                         53,   69,   89,  113};
+inline constexpr int8_t kQ4Shift = 4;
 
 } // namespace sputnik::r1
 

@@ -30,12 +30,16 @@ int64_t EncodingAttr::getScaleBytes() const {
   case Scheme::BF16:
     return 0;
   case Scheme::Q4:
-    return 2;
+    return 1;
   case Scheme::Q8:
   case Scheme::Q4Plain:
     return 4;
   }
   llvm_unreachable("every scheme has a scale size");
+}
+
+int64_t EncodingAttr::getRowScaleBytes() const {
+  return getScheme() == Scheme::Q4 ? 4 : 0;
 }
 
 int64_t EncodingAttr::getQuantBytes(int64_t columns) const {
@@ -55,11 +59,17 @@ int64_t EncodingAttr::getQuantBytes(int64_t columns) const {
   llvm_unreachable("every scheme has a size");
 }
 
+int64_t EncodingAttr::getRowScaleOffset(int64_t columns) const {
+  int64_t blocks = llvm::divideCeil(columns, kQuantBlock);
+  return llvm::alignTo(
+      getQuantBytes(columns) + blocks * getPanel() * getScaleBytes(), 4);
+}
+
 int64_t EncodingAttr::getPanelBytes(int64_t columns) const {
-  int64_t bytes = getQuantBytes(columns);
   if (!getBlock())
-    return bytes;
-  bytes += llvm::divideCeil(columns, getBlock()) * getPanel() * getScaleBytes();
+    return getQuantBytes(columns);
+  int64_t bytes =
+      getRowScaleOffset(columns) + getPanel() * getRowScaleBytes();
   return getPanel() > 1 ? llvm::alignTo(bytes, 64) : bytes;
 }
 

@@ -35,12 +35,16 @@ def R1_EncodingAttr : R1_Attr<"Encoding", "encoding"> {
     columns of a row; columns are filled up to whole blocks, and `step` is 4. A
     panel holds its quants and then its scales:
 
-    * `q8`: `[K/4][P][4]` signed bytes q; value q * scale.
-    * `q4`: `[K/8][P][4]` bytes; the low nibble of byte b is column 8i + b, the
-      high nibble column 8i + 4 + b; value kQ4Table[nibble] * scale.
-    * `q4_plain`: as `q4`, with the value (nibble - 8) * scale.
-    * scales: `[K/32][P]`, bf16 in `q4` (4.5 bits a weight), f32 in `q8` (9) and
-      `q4_plain` (5), which can hold every value of GGUF's Q8_0 and Q4_0.
+    * `q8`: `[K/4][P][4]` signed bytes q; value q * scale. Scales are `[K/32][P]`
+      f32 (9 bits a weight) and can hold every value of GGUF's Q8_0.
+    * `q4_plain`: `[K/8][P][4]` bytes; the low nibble of byte b is column 8i + b,
+      the high nibble column 8i + 4 + b; value (nibble - 8) * scale. Scales are
+      as in `q8` (5 bits a weight) and can hold every value of GGUF's Q4_0.
+    * `q4`: nibbles as in `q4_plain`. Scales have two levels: `[K/32][P]` signed
+      bytes, the steps, and then, from a multiple of 4 bytes on, `[P]` f32, the
+      rows' scales (4.25 bits a weight and 32 a row). The scale of a block is
+      step * row scale; the value is kQ4Table[nibble] * scale where the step is
+      even, (kQ4Table[nibble] + kQ4Shift) * scale where it is odd.
 
     A panel of several rows takes a multiple of 64 bytes.
 
@@ -57,10 +61,14 @@ def R1_EncodingAttr : R1_Attr<"Encoding", "encoding"> {
   let extraClassDeclaration = [{
     /// Columns that share a scale; 0 where there are none.
     int64_t getBlock() const;
-    /// Bytes of one scale, 0 where there are none.
+    /// Bytes of one scale or step of a block, 0 where there are none.
     int64_t getScaleBytes() const;
+    /// Bytes of the scale of a row, 0 where there are none.
+    int64_t getRowScaleBytes() const;
     /// Bytes of the quants (all values, without scales) of one panel.
     int64_t getQuantBytes(int64_t columns) const;
+    /// Where in a panel the scales of its rows begin.
+    int64_t getRowScaleOffset(int64_t columns) const;
     /// Bytes of one panel of `panel` rows.
     int64_t getPanelBytes(int64_t columns) const;
     /// Bytes of a weight of this shape (rank 1 or 2) in the image.

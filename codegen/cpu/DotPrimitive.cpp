@@ -38,7 +38,7 @@ static bool isNibbles(r1::EncodingAttr encoding) {
          encoding.getScheme() == r1::Scheme::Q4Plain;
 }
 
-/// What a nibble stands for, times the scale.
+/// What a nibble stands for, times the scale, where the step is even.
 static int64_t nibbleValue(r1::EncodingAttr encoding, int64_t nibble) {
   return encoding.getScheme() == r1::Scheme::Q4 ? r1::kQ4Table[nibble]
                                                 : nibble - 8;
@@ -66,9 +66,11 @@ int64_t DotPrimitive::getStep() const {
 
 DotPrimitive::Panel DotPrimitive::panelAt(Emit &e, Value address,
                                           int64_t columns) const {
-  Panel panel{address, nullptr};
+  Panel panel{address, nullptr, nullptr};
   if (encoding.getBlock())
     panel.scales = e.at(address, encoding.getQuantBytes(columns));
+  if (encoding.getRowScaleBytes())
+    panel.rowScales = e.at(address, encoding.getRowScaleOffset(columns));
   return panel;
 }
 
@@ -130,6 +132,21 @@ static Value byteTable(Emit &e, function_ref<int64_t(int64_t)> value) {
       e.b, e.loc, DenseElementsAttr::get(type, ArrayRef(bytes)));
 }
 
+/// The words that are odd.
+static Value isOdd(Emit &e, Value words) {
+  Value bit = arith::AndIOp::create(e.b, e.loc, words,
+                                    e.splat(words.getType(), 1));
+  return arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ne, bit,
+                               e.splat(words.getType(), 0));
+}
+
+Value DotPrimitive::loadSteps(Emit &e, const Panel &panel, Value chunk) const {
+  Value bytes = e.load(e.vecType(kPanel, e.b.getI8Type()),
+                       e.at(panel.scales, e.mul(chunk, kPanel)), kPanel);
+  return arith::ExtSIOp::create(e.b, e.loc,
+                                e.vecType(kPanel, e.b.getI32Type()), bytes);
+}
+
 /// Operands of FMA from words of four signed bytes: four columns as f32.
 DotPrimitive::Operand DotPrimitive::unpackBytes(Emit &e, Value words) const {
   Operand columns;
@@ -184,6 +201,12 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
   SmallVector<float> floats;
   for (int64_t i = 0; i < 16; ++i)
     floats.push_back(static_cast<float>(nibbleValue(encoding, i)));
+  Value shift;
+  if (encoding.getScheme() == r1::Scheme::Q4)
+    shift = arith::SelectOp::create(
+        e.b, e.loc, isOdd(e, loadSteps(e, panel, chunk)),
+        e.splat(e.f32Vec(kPanel), r1::kQ4Shift),
+        e.splat(e.f32Vec(kPanel), 0.0));
   for (Value nibbles : {low, high})
     for (int64_t i = 0; i < 4; ++i) {
       Value index = arith::AndIOp::create(
@@ -212,7 +235,7 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
                                                    level[j + 1], level[j]));
           level = next;
         }
-        value = level[0];
+        value = e.addf(level[0], shift);
       }
       result.push_back(value);
     }
@@ -254,13 +277,24 @@ DotPrimitive::Operand DotPrimitive::loadActivations(Emit &e, const Row &row,
   return result;
 }
 
-Value DotPrimitive::begin(Emit &e, const Row &row, Value chunk,
-                          Value sum) const {
-  if (kind == Kind::Int8Dot)
-    return e.broadcast(
-        e.load(e.b.getI32Type(), e.at(row.corrections, e.mul(chunk, 4)), 4),
-        kPanel);
-  return encoding.getBlock() ? e.splat(e.f32Vec(kPanel), 0.0) : sum;
+Value DotPrimitive::begin(Emit &e, const Panel &panel, const Row &row,
+                          Value chunk, Value sum) const {
+  if (kind != Kind::Int8Dot)
+    return encoding.getBlock() ? e.splat(e.f32Vec(kPanel), 0.0) : sum;
+  Value correction =
+      e.load(e.b.getI32Type(), e.at(row.corrections, e.mul(chunk, 4)), 4);
+  Value even = e.broadcast(correction, kPanel);
+  if (encoding.getScheme() != r1::Scheme::Q4)
+    return even;
+  // The correction is -128 times the sum of the row's bytes; a table moved by
+  // 4 adds 4 times that sum.
+  static_assert(r1::kQ4Shift == 128 >> 5);
+  Value part =
+      arith::ShRSIOp::create(e.b, e.loc, correction, e.i32(5));
+  Value odd = e.broadcast(
+      arith::SubIOp::create(e.b, e.loc, correction, part), kPanel);
+  return arith::SelectOp::create(
+      e.b, e.loc, isOdd(e, loadSteps(e, panel, chunk)), odd, even);
 }
 
 Value DotPrimitive::dot(Emit &e, const Operand &weights,
@@ -273,10 +307,11 @@ Value DotPrimitive::dot(Emit &e, const Operand &weights,
 Value DotPrimitive::loadScales(Emit &e, const Panel &panel, Value chunk) const {
   if (!encoding.getBlock())
     return nullptr;
-  Type stored = encoding.getScaleBytes() == 2 ? Type(e.b.getBF16Type())
-                                              : e.f32Type();
+  if (encoding.getScheme() == r1::Scheme::Q4)
+    return arith::SIToFPOp::create(e.b, e.loc, e.f32Vec(kPanel),
+                                   loadSteps(e, panel, chunk));
   int64_t bytes = kPanel * encoding.getScaleBytes();
-  return e.loadAsF32(stored, e.at(panel.scales, e.mul(chunk, bytes)), kPanel);
+  return e.load(e.f32Vec(kPanel), e.at(panel.scales, e.mul(chunk, bytes)), 4);
 }
 
 Value DotPrimitive::loadScale(Emit &e, const Row &row, Value chunk) const {
@@ -297,6 +332,12 @@ Value DotPrimitive::finish(Emit &e, Value partial, Value scales, Value scale,
     return e.fma(partial, scale, sum);
   }
   return e.fma(partial, scales, sum);
+}
+
+Value DotPrimitive::scaleRows(Emit &e, const Panel &panel, Value sum) const {
+  if (!panel.rowScales)
+    return sum;
+  return e.mulf(sum, e.load(e.f32Vec(kPanel), panel.rowScales, 4));
 }
 
 int64_t DotPrimitive::getPeakColumns() const { return getStep(); }
@@ -349,12 +390,25 @@ Value sputnik::cpu::loadWeight(Emit &e, r1::EncodingAttr encoding,
                        e.at(start, e.mul(index(step), e.bytesOf(stored))));
   }
   Value scaleAt = e.add(e.mul(e.div(column, encoding.getBlock()), panel), lane);
-  Type scaleType = encoding.getScaleBytes() == 2 ? Type(e.b.getBF16Type())
-                                                 : e.f32Type();
-  Value scale = e.loadAsF32(
-      scaleType, e.at(start, e.add(e.mul(scaleAt, encoding.getScaleBytes()),
-                                   encoding.getQuantBytes(columns))));
+  Value scalePtr =
+      e.at(start, e.add(e.mul(scaleAt, encoding.getScaleBytes()),
+                        encoding.getQuantBytes(columns)));
   Type byteType = e.b.getI8Type();
+  auto loadFloat = [&](Value ptr) { return e.load(e.f32Type(), ptr, 4); };
+  Value scale, moved;
+  if (encoding.getScheme() == r1::Scheme::Q4) {
+    Value step = arith::ExtSIOp::create(e.b, e.loc, e.i64Type(),
+                                        e.load(byteType, scalePtr, 1));
+    scale = e.mulf(
+        arith::SIToFPOp::create(e.b, e.loc, e.f32Type(), step),
+        loadFloat(e.at(start, e.add(e.mul(lane, 4),
+                                    encoding.getRowScaleOffset(columns)))));
+    Value odd = arith::AndIOp::create(e.b, e.loc, step, e.i64(1));
+    moved = arith::SIToFPOp::create(e.b, e.loc, e.f32Type(),
+                                    e.mul(odd, r1::kQ4Shift));
+  } else {
+    scale = loadFloat(scalePtr);
+  }
   if (!isNibbles(encoding)) {
     Value byte = e.load(byteType, e.at(start, index(step)), 1);
     return e.mulf(arith::SIToFPOp::create(e.b, e.loc, e.f32Type(), byte),
@@ -370,5 +424,7 @@ Value sputnik::cpu::loadWeight(Emit &e, r1::EncodingAttr encoding,
     value = arith::SelectOp::create(
         e.b, e.loc, e.equal(nibble, e.i64(i)),
         e.f32(static_cast<float>(nibbleValue(encoding, i))), value);
+  if (moved)
+    value = e.addf(value, moved);
   return e.mulf(value, scale);
 }

@@ -36,7 +36,9 @@ public:
 
   /// One panel, and one activation row with `columns` columns.
   struct Panel {
-    mlir::Value quants, scales;
+    /// Where the quants, the blocks' scales or steps, and the rows' scales
+    /// are; the latter two are null where the encoding has none.
+    mlir::Value quants, scales, rowScales;
   };
   struct Row {
     mlir::Value values, scales, corrections;
@@ -54,8 +56,8 @@ public:
   Operand loadActivations(Emit &e, const Row &row, mlir::Value chunk,
                           int64_t line, int64_t columns) const;
   /// Partial sums at the start of a chunk, given the sums before it.
-  mlir::Value begin(Emit &e, const Row &row, mlir::Value chunk,
-                    mlir::Value sum) const;
+  mlir::Value begin(Emit &e, const Panel &panel, const Row &row,
+                    mlir::Value chunk, mlir::Value sum) const;
   mlir::Value dot(Emit &e, const Operand &weights, const Operand &activations,
                   mlir::Value partial) const;
   /// The scales of 16 weight rows, and of an activation row; null without.
@@ -64,6 +66,8 @@ public:
   /// The sums after a chunk.
   mlir::Value finish(Emit &e, mlir::Value partial, mlir::Value scales,
                      mlir::Value scale, mlir::Value sum) const;
+  /// The sums of the product, after all chunks.
+  mlir::Value scaleRows(Emit &e, const Panel &panel, mlir::Value sum) const;
 
   /// One instruction on operands in registers, for measuring its peak: the
   /// columns it covers in 16 rows, its operands from `memory`, itself.
@@ -80,6 +84,8 @@ private:
   /// Columns that one operand covers.
   int64_t getStep() const;
   Operand unpackBytes(Emit &e, mlir::Value bytes) const;
+  /// The steps of 16 weight rows as words.
+  mlir::Value loadSteps(Emit &e, const Panel &panel, mlir::Value chunk) const;
 
   Kind kind;
   r1::EncodingAttr encoding;

@@ -148,7 +148,8 @@ LinearKernel::Sums LinearKernel::emitTile(Value panel, int64_t panelCount,
     for (int64_t i = 0; i < panelCount; ++i)
       for (int64_t t = 0; t < rowCount; ++t)
         partial.push_back(
-            dot.begin(p, rows[t], chunk, sums[i * rowCount + t]));
+            dot.begin(p, panelsOfTile[i], rows[t], chunk,
+                      sums[i * rowCount + t]));
     for (int64_t line = 0; line * dot.getLine() < width; ++line) {
       int64_t exist = std::min(width - line * dot.getLine(), dot.getLine());
       SmallVector<DotPrimitive::Operand> x;
@@ -185,8 +186,9 @@ LinearKernel::Sums LinearKernel::emitTile(Value panel, int64_t panelCount,
     sums = multiply(p.i64(chunks), rest, sums);
   Sums result(panelCount);
   for (int64_t i = 0; i < panelCount; ++i)
-    result[i].assign(sums.begin() + i * rowCount,
-                     sums.begin() + (i + 1) * rowCount);
+    for (int64_t t = 0; t < rowCount; ++t)
+      result[i].push_back(
+          dot.scaleRows(p, panelsOfTile[i], sums[i * rowCount + t]));
   return result;
 }
 

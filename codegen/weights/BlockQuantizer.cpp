@@ -2,11 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/weights/BlockQuantizer.h"
 
-#include "codegen/weights/BFloat16.h"
-
 #include "llvm/ADT/bit.h"
 
-#include <array>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -29,130 +26,12 @@ namespace {
 
 constexpr int64_t kBlock = r1::kQuantBlock;
 
-/// Half a block.
-typedef float Lanes __attribute__((vector_size(64)));
-typedef int32_t IntLanes __attribute__((vector_size(64)));
-constexpr int kHalves = 2, kLanes = 16;
-
-/// Adds neighbours, then neighbours of those, in one order for every host.
-[[gnu::always_inline]] inline float sumOf(const Lanes &lanes) {
-  float sums[kLanes];
-  std::memcpy(sums, &lanes, sizeof(sums));
-  for (int width = kLanes / 2; width; width /= 2)
-    for (int i = 0; i < width; ++i)
-      sums[i] += sums[i + width];
-  return sums[0];
-}
-
-/// Half-way between neighbours of kQ4Table.
-constexpr std::array<float, 15> kQ4Borders = [] {
-  std::array<float, 15> borders{};
-  for (int i = 0; i < 15; ++i)
-    borders[i] = 0.5f * (r1::kQ4Table[i] + r1::kQ4Table[i + 1]);
-  return borders;
-}();
-
-/// A block for the search of its q4 scale.
-struct WeightedBlock {
-  Lanes values[kHalves];
-  Lanes importance[kHalves];
-  Lanes product[kHalves]; ///< Of the two.
-};
-
-/// Sums over a block quantised with some scale, t being the table's values.
-struct FitSums {
-  float valueTable; ///< Of importance * value * t.
-  float tableTable; ///< Of importance * t * t.
-};
-
-[[gnu::always_inline]] inline FitSums fitTable(const WeightedBlock &block,
-                                               float inverse) {
-  Lanes valueTable = {}, tableTable = {};
-  for (int half = 0; half < kHalves; ++half) {
-    const Lanes scaled = block.values[half] * inverse;
-    Lanes table = Lanes{} + static_cast<float>(r1::kQ4Table[0]);
-    for (int i = 0; i < 15; ++i)
-      table = scaled > kQ4Borders[i]
-                  ? Lanes{} + static_cast<float>(r1::kQ4Table[i + 1])
-                  : table;
-    valueTable += block.product[half] * table;
-    tableTable += block.importance[half] * table * table;
-  }
-  return {sumOf(valueTable), sumOf(tableTable)};
-}
-
-/// The bf16 scale, of values whose largest magnitude is `extreme`.
-SPUTNIK_WIDE float chooseQ4Scale(const WeightedBlock &block, float extreme) {
-  // Take the extreme near either end of the table. With what it takes from
-  // that, each block has a best scale, whose gain is the error it takes away.
-  float best = 0, scale = 0;
-  for (float end : {-127.0f, 113.0f})
-    for (int step = -7; step <= 7; ++step) {
-      FitSums sums = fitTable(block, (end + step) / extreme);
-      float gain = sums.valueTable * sums.valueTable / sums.tableTable;
-      if (gain > best) {
-        best = gain;
-        scale = sums.valueTable / sums.tableTable;
-      }
-    }
-  // From here on with what is stored: rounding the scale moves values to other
-  // entries, and those have a best scale again.
-  float stored = fromBFloat16(toBFloat16(scale)), next = stored;
-  best = 0;
-  for (int pass = 0; pass < 3; ++pass) {
-    FitSums sums = fitTable(block, 1 / next);
-    float gain = next * (2 * sums.valueTable - next * sums.tableTable);
-    if (gain > best) {
-      best = gain;
-      stored = next;
-    }
-    float tried = next;
-    next = fromBFloat16(toBFloat16(sums.valueTable / sums.tableTable));
-    if (next == tried)
-      break;
-  }
-  return stored;
-}
-
 float findLargest(const float *values) {
   float largest = 0;
   for (int64_t i = 0; i < kBlock; ++i)
     if (std::abs(values[i]) > std::abs(largest))
       largest = values[i];
   return largest;
-}
-
-QuantizedBlock quantizeQ4(const float *values, int64_t count, float largest) {
-  // Near one, so that no square leaves the range; powers of two are exact.
-  const int exponent = std::ilogb(largest);
-  const float factor = std::ldexp(1.0f, -exponent);
-  float scaled[kBlock];
-  WeightedBlock block;
-  Lanes squares = {};
-  for (int64_t i = 0; i < kBlock; ++i)
-    scaled[i] = values[i] * factor;
-  std::memcpy(block.values, scaled, sizeof(scaled));
-  for (const Lanes &half : block.values)
-    squares += half * half;
-  const float mean = sumOf(squares) / static_cast<float>(count);
-  float importance[kBlock] = {};
-  for (int64_t i = 0; i < count; ++i)
-    importance[i] = scaled[i] * scaled[i] + mean;
-  std::memcpy(block.importance, importance, sizeof(importance));
-  for (int half = 0; half < kHalves; ++half)
-    block.product[half] = block.values[half] * block.importance[half];
-
-  QuantizedBlock result;
-  const float scale = chooseQ4Scale(block, largest * factor);
-  const float inverse = 1 / scale;
-  for (int64_t i = 0; i < kBlock; ++i) {
-    int8_t nibble = 0;
-    for (float border : kQ4Borders)
-      nibble += scaled[i] * inverse > border;
-    result.quants[i] = nibble;
-  }
-  result.scale = std::ldexp(scale, exponent);
-  return result;
 }
 
 /// The scale with which every value is an integer in [lowest, highest] times
@@ -213,11 +92,6 @@ QuantizedBlock quantizeBlock(r1::Scheme scheme, const float *values,
   if (std::abs(largest) < 0x1p-100f) {
     std::memset(result.quants, q8 ? 0 : 8, sizeof(result.quants));
     result.scale = 0;
-    return result;
-  }
-  if (scheme == r1::Scheme::Q4) {
-    result = quantizeQ4(block, count, largest);
-    std::memset(result.quants + count, 8, kBlock - count);
     return result;
   }
   const int highest = q8 ? 127 : 7;

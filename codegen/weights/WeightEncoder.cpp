@@ -36,38 +36,6 @@ void unpackNibbles(const uint8_t *in, int8_t *quants) {
     }
 }
 
-/// Calls copy(interleaved, row-major), both in bytes, for each unit of `rows`
-/// rows of which `panel` are interleaved.
-template <typename Copy>
-void forEachUnit(int64_t rows, int64_t panel, int64_t units, uint64_t unitBytes,
-                 uint64_t rowBytes, Copy copy) {
-  for (int64_t unit = 0; unit < units; ++unit)
-    for (int64_t row = 0; row < rows; ++row)
-      copy((unit * panel + row) * unitBytes, row * rowBytes + unit * unitBytes);
-}
-
-/// Turns `panel` rows of `units` units each into `units` times one unit of each
-/// row.
-void interleave(const uint8_t *rows, int64_t panel, int64_t units,
-                uint64_t unitBytes, uint64_t rowBytes, uint8_t *out) {
-  const auto copy = [&](auto size) {
-    forEachUnit(panel, panel, units, size, rowBytes,
-                [&](uint64_t to, uint64_t from) {
-                  std::memcpy(out + to, rows + from, size);
-                });
-  };
-  switch (unitBytes) {
-  case 2:
-    return copy(std::integral_constant<uint64_t, 2>());
-  case 4:
-    return copy(std::integral_constant<uint64_t, 4>());
-  case 8:
-    return copy(std::integral_constant<uint64_t, 8>());
-  default:
-    return copy(unitBytes);
-  }
-}
-
 } // namespace
 
 void roundToScheme(r1::Scheme scheme, int64_t columns,
@@ -79,12 +47,20 @@ void roundToScheme(r1::Scheme scheme, int64_t columns,
     for (float &value : values)
       value = fromBFloat16(toBFloat16(value));
     return;
+  case r1::Scheme::Q4: {
+    Q4Row q4;
+    for (; !values.empty(); values = values.drop_front(columns)) {
+      quantizeQ4(values.take_front(columns), {}, q4);
+      for (int64_t column = 0; column < columns; ++column)
+        values[column] = q4.value(column);
+    }
+    return;
+  }
   case r1::Scheme::Q8:
-  case r1::Scheme::Q4:
   case r1::Scheme::Q4Plain:
-    for (size_t row = 0; row < values.size(); row += columns)
+    for (; !values.empty(); values = values.drop_front(columns))
       for (int64_t column = 0; column < columns; column += kBlock) {
-        float *block = values.data() + row + column;
+        float *block = values.data() + column;
         const int64_t count = std::min(kBlock, columns - column);
         const QuantizedBlock quantized = quantizeBlock(scheme, block, count);
         for (int64_t i = 0; i < count; ++i)
@@ -114,151 +90,189 @@ WeightEncoder::WeightEncoder(mlir::RankedTensorType type) {
   columns = matrix ? type.getDimSize(1) : 1;
   panel = encoding.getPanel();
   scaleBytes = encoding.getScaleBytes();
+  rowScaleBytes = encoding.getRowScaleBytes();
   if (scaleBytes) {
     unitBytes = 4;
     rowQuantBytes = encoding.getQuantBytes(columns) / panel;
-    rowBytes = rowQuantBytes + divideCeil(columns, kBlock) * scaleBytes;
+    rowScaleOffset = alignTo(
+        rowQuantBytes + divideCeil(columns, kBlock) * scaleBytes, 4);
+    rowBytes = rowScaleOffset + rowScaleBytes;
+    panelScaleOffset = encoding.getRowScaleOffset(columns);
     bytesPerPanel = encoding.getPanelBytes(columns);
   } else {
     // The values of a vector lie one after another, whatever the step.
     const int64_t step = matrix ? encoding.getStep() : 1;
     unitBytes = step * (scheme == r1::Scheme::F32 ? 4 : 2);
-    rowQuantBytes = rowBytes = divideCeil(columns, step) * unitBytes;
-    bytesPerPanel = rowBytes * panel;
+    rowQuantBytes = rowScaleOffset = rowBytes =
+        divideCeil(columns, step) * unitBytes;
+    panelScaleOffset = bytesPerPanel = rowBytes * panel;
   }
   if (panel > 1)
     stored.resize(rowBytes * panel);
 }
 
-void WeightEncoder::storeRow(const float *values, uint8_t *quants,
-                             uint8_t *scales) const {
-  uint64_t valueBytes = rowQuantBytes;
+void WeightEncoder::storeRow(ArrayRef<float> values, uint8_t *row) {
   switch (scheme) {
   case r1::Scheme::F32:
-    valueBytes = columns * sizeof(float);
-    std::memcpy(quants, values, valueBytes);
-    break;
+    std::memcpy(row, values.data(), columns * sizeof(float));
+    return;
   case r1::Scheme::BF16:
-    valueBytes = columns * sizeof(uint16_t);
     for (int64_t i = 0; i < columns; ++i) {
       const uint16_t value = toBFloat16(values[i]);
-      std::memcpy(quants + 2 * i, &value, sizeof(value));
+      std::memcpy(row + 2 * i, &value, sizeof(value));
     }
-    break;
+    return;
   case r1::Scheme::Q8:
-  case r1::Scheme::Q4:
   case r1::Scheme::Q4Plain:
-    for (int64_t column = 0; column < columns; column += kBlock) {
-      const QuantizedBlock block = quantizeBlock(
-          scheme, values + column, std::min(kBlock, columns - column));
-      if (scheme == r1::Scheme::Q8)
-        std::memcpy(quants + column, block.quants, kBlock);
-      else
-        packNibbles(block.quants, quants + column / 2);
-      if (scheme == r1::Scheme::Q4) {
-        const uint16_t scale = toBFloat16(block.scale);
-        std::memcpy(scales, &scale, sizeof(scale));
-      } else {
-        std::memcpy(scales, &block.scale, sizeof(block.scale));
-      }
-      scales += scaleBytes;
-    }
-    break;
+    return storeBlocks(values, row);
+  case r1::Scheme::Q4:
+    quantizeQ4(values, {}, q4);
+    for (size_t i = 0; i < q4.nibbles.size(); i += kBlock)
+      packNibbles(q4.nibbles.data() + i, row + i / 2);
+    std::memcpy(row + rowQuantBytes, q4.steps.data(), q4.steps.size());
+    std::memcpy(row + rowScaleOffset, &q4.scale, sizeof(q4.scale));
+    return;
   }
-  std::memset(quants + valueBytes, 0, rowQuantBytes - valueBytes);
 }
 
-void WeightEncoder::loadRow(const uint8_t *quants, const uint8_t *scales,
-                            float *values) const {
+void WeightEncoder::storeBlocks(ArrayRef<float> values, uint8_t *row) {
+  uint8_t *scales = row + rowQuantBytes;
+  for (int64_t column = 0; column < columns; column += kBlock) {
+    const QuantizedBlock block =
+        quantizeBlock(scheme, values.data() + column,
+                      std::min(kBlock, columns - column));
+    if (scheme == r1::Scheme::Q8)
+      std::memcpy(row + column, block.quants, kBlock);
+    else
+      packNibbles(block.quants, row + column / 2);
+    std::memcpy(scales, &block.scale, sizeof(block.scale));
+    scales += scaleBytes;
+  }
+}
+
+void WeightEncoder::loadRow(const uint8_t *row,
+                            MutableArrayRef<float> values) {
   switch (scheme) {
   case r1::Scheme::F32:
-    std::memcpy(values, quants, columns * sizeof(float));
+    std::memcpy(values.data(), row, columns * sizeof(float));
     return;
   case r1::Scheme::BF16:
     for (int64_t i = 0; i < columns; ++i) {
       uint16_t value;
-      std::memcpy(&value, quants + 2 * i, sizeof(value));
+      std::memcpy(&value, row + 2 * i, sizeof(value));
       values[i] = fromBFloat16(value);
     }
     return;
   case r1::Scheme::Q8:
-  case r1::Scheme::Q4:
   case r1::Scheme::Q4Plain:
-    for (int64_t column = 0; column < columns; column += kBlock) {
-      int8_t block[kBlock];
-      if (scheme == r1::Scheme::Q8)
-        std::memcpy(block, quants + column, kBlock);
-      else
-        unpackNibbles(quants + column / 2, block);
-      float scale;
-      if (scheme == r1::Scheme::Q4) {
-        uint16_t bits;
-        std::memcpy(&bits, scales, sizeof(bits));
-        scale = fromBFloat16(bits);
-      } else {
-        std::memcpy(&scale, scales, sizeof(scale));
-      }
-      scales += scaleBytes;
-      for (int64_t i = 0; i < std::min(kBlock, columns - column); ++i)
-        values[column + i] = quantValue(scheme, block[i]) * scale;
+    return loadBlocks(row, values);
+  case r1::Scheme::Q4: {
+    int8_t nibbles[kBlock];
+    float scale;
+    std::memcpy(&scale, row + rowScaleOffset, sizeof(scale));
+    for (int64_t i = 0; i < columns; ++i) {
+      if (i % kBlock == 0)
+        unpackNibbles(row + i / 2, nibbles);
+      values[i] = Q4Row::valueOf(
+          nibbles[i % kBlock],
+          static_cast<int8_t>(row[rowQuantBytes + i / kBlock]), scale);
     }
     return;
+  }
+  }
+}
+
+void WeightEncoder::loadBlocks(const uint8_t *row,
+                               MutableArrayRef<float> values) {
+  const uint8_t *scales = row + rowQuantBytes;
+  for (int64_t column = 0; column < columns; column += kBlock) {
+    int8_t block[kBlock];
+    if (scheme == r1::Scheme::Q8)
+      std::memcpy(block, row + column, kBlock);
+    else
+      unpackNibbles(row + column / 2, block);
+    float scale;
+    std::memcpy(&scale, scales, sizeof(scale));
+    scales += scaleBytes;
+    for (int64_t i = 0; i < std::min(kBlock, columns - column); ++i)
+      values[column + i] = quantValue(scheme, block[i]) * scale;
   }
 }
 
 void WeightEncoder::encode(ArrayRef<float> values, int64_t rows,
                            MutableArrayRef<uint8_t> out) {
   for (int64_t row = 0; row < rows; row += panel)
-    encodePanel(values.data() + row * columns, std::min(panel, rows - row),
+    encodePanel(values.slice(row * columns), std::min(panel, rows - row),
                 out.data() + row / panel * bytesPerPanel);
 }
 
-void WeightEncoder::encodePanel(const float *values, int64_t rows,
+void WeightEncoder::encodePanel(ArrayRef<float> values, int64_t rows,
                                 uint8_t *out) {
-  uint8_t *row = panel > 1 ? stored.data() : out;
-  for (int64_t r = 0; r < rows; ++r, row += rowBytes)
-    storeRow(values + r * columns, row, row + rowQuantBytes);
-  std::memset(row, 0, (panel - rows) * rowBytes);
-  if (panel == 1)
+  if (panel == 1) {
+    std::memset(out, 0, rowBytes);
+    storeRow(values.take_front(columns), out);
     return;
-  interleave(stored.data(), panel, rowQuantBytes / unitBytes, unitBytes,
-             rowBytes, out);
-  uint8_t *end = out + rowQuantBytes * panel;
-  if (scaleBytes) {
-    const uint64_t scales = (rowBytes - rowQuantBytes) / scaleBytes;
-    interleave(stored.data() + rowQuantBytes, panel, scales, scaleBytes,
-               rowBytes, end);
-    end += scales * scaleBytes * panel;
   }
-  std::memset(end, 0, out + bytesPerPanel - end);
+  std::memset(stored.data(), 0, stored.size());
+  for (int64_t r = 0; r < rows; ++r)
+    storeRow(values.slice(r * columns, columns), stored.data() + r * rowBytes);
+  std::memset(out, 0, bytesPerPanel);
+  forEachUnit(panel, [&](uint64_t at, uint64_t from, auto bytes) {
+    std::memcpy(out + at, stored.data() + from, bytes);
+  });
+}
+
+template <typename Copy>
+void WeightEncoder::forEachUnit(int64_t rows, Copy copy) const {
+  // `units` times one unit of each row, in a panel and in `stored`.
+  const auto interleaved = [&](uint64_t inPanel, uint64_t inRow,
+                               uint64_t units, auto bytes) {
+    for (uint64_t unit = 0; unit < units; ++unit)
+      for (int64_t row = 0; row < rows; ++row)
+        copy(inPanel + (unit * panel + row) * bytes,
+             row * rowBytes + inRow + unit * bytes, bytes);
+  };
+  const auto ofSize = [&](uint64_t inPanel, uint64_t inRow, uint64_t units,
+                          uint64_t bytes) {
+    // Constants, so that the usual sizes are copied by one instruction.
+    switch (bytes) {
+    case 1:
+      return interleaved(inPanel, inRow, units,
+                         std::integral_constant<uint64_t, 1>());
+    case 2:
+      return interleaved(inPanel, inRow, units,
+                         std::integral_constant<uint64_t, 2>());
+    case 4:
+      return interleaved(inPanel, inRow, units,
+                         std::integral_constant<uint64_t, 4>());
+    default:
+      return interleaved(inPanel, inRow, units, bytes);
+    }
+  };
+  ofSize(0, 0, rowQuantBytes / unitBytes, unitBytes);
+  if (scaleBytes)
+    ofSize(rowQuantBytes * panel, rowQuantBytes, divideCeil(columns, kBlock),
+           scaleBytes);
+  if (rowScaleBytes)
+    ofSize(panelScaleOffset, rowScaleOffset, 1, rowScaleBytes);
 }
 
 void WeightEncoder::decode(ArrayRef<uint8_t> bytes, int64_t rows,
                            MutableArrayRef<float> out) {
   for (int64_t row = 0; row < rows; row += panel)
     decodePanel(bytes.data() + row / panel * bytesPerPanel,
-                std::min(panel, rows - row), out.data() + row * columns);
+                std::min(panel, rows - row), out.slice(row * columns));
 }
 
 void WeightEncoder::decodePanel(const uint8_t *bytes, int64_t rows,
-                                float *out) {
-  const uint8_t *row = bytes;
-  if (panel > 1) {
-    row = stored.data();
-    forEachUnit(rows, panel, rowQuantBytes / unitBytes, unitBytes, rowBytes,
-                [&](uint64_t from, uint64_t to) {
-                  std::memcpy(stored.data() + to, bytes + from, unitBytes);
-                });
-    const uint8_t *scales = bytes + rowQuantBytes * panel;
-    if (scaleBytes)
-      forEachUnit(rows, panel, (rowBytes - rowQuantBytes) / scaleBytes,
-                  scaleBytes, rowBytes, [&](uint64_t from, uint64_t to) {
-                    std::memcpy(stored.data() + rowQuantBytes + to,
-                                scales + from, scaleBytes);
-                  });
-  }
-  for (int64_t r = 0; r < rows; ++r, row += rowBytes)
-    loadRow(row, row + rowQuantBytes, out + r * columns);
+                                MutableArrayRef<float> out) {
+  if (panel == 1)
+    return loadRow(bytes, out.take_front(columns));
+  forEachUnit(rows, [&](uint64_t at, uint64_t to, auto size) {
+    std::memcpy(stored.data() + to, bytes + at, size);
+  });
+  for (int64_t r = 0; r < rows; ++r)
+    loadRow(stored.data() + r * rowBytes, out.slice(r * columns, columns));
 }
 
 } // namespace sputnik

@@ -4,6 +4,7 @@
 #define SPUTNIK_CODEGEN_WEIGHTS_WEIGHTENCODER_H
 
 #include "codegen/weights/BFloat16.h"
+#include "codegen/weights/Q4Quantizer.h"
 #include "dialect/R1.h"
 
 #include <vector>
@@ -38,22 +39,30 @@ public:
               llvm::MutableArrayRef<float> out);
 
 private:
-  void encodePanel(const float *values, int64_t rows, uint8_t *out);
-  void decodePanel(const uint8_t *bytes, int64_t rows, float *out);
-  void storeRow(const float *values, uint8_t *quants, uint8_t *scales) const;
-  void loadRow(const uint8_t *quants, const uint8_t *scales,
-               float *values) const;
+  void encodePanel(llvm::ArrayRef<float> values, int64_t rows, uint8_t *out);
+  void decodePanel(const uint8_t *bytes, int64_t rows,
+                   llvm::MutableArrayRef<float> out);
+  void storeRow(llvm::ArrayRef<float> values, uint8_t *row);
+  void storeBlocks(llvm::ArrayRef<float> values, uint8_t *row);
+  void loadRow(const uint8_t *row, llvm::MutableArrayRef<float> values);
+  void loadBlocks(const uint8_t *row, llvm::MutableArrayRef<float> values);
+  /// Calls copy(offset in a panel, offset in `stored`, bytes) for everything
+  /// of the first `rows` rows that lies together in both.
+  template <typename Copy> void forEachUnit(int64_t rows, Copy copy) const;
 
   r1::Scheme scheme;
   int64_t columns, panel;
   /// Bytes of what lies together of one row: `step` columns, or 8 in `q4`.
   uint64_t unitBytes;
-  uint64_t scaleBytes;
-  /// Bytes of one row with its missing columns, without and with its scales.
-  uint64_t rowQuantBytes, rowBytes;
-  uint64_t bytesPerPanel;
+  uint64_t scaleBytes, rowScaleBytes;
+  /// Bytes of one row with its missing columns, up to its scales, up to the
+  /// row's own scale, and with that.
+  uint64_t rowQuantBytes, rowScaleOffset, rowBytes;
+  /// Where in a panel the rows' own scales begin, and the panel's bytes.
+  uint64_t panelScaleOffset, bytesPerPanel;
   /// The rows of one panel, one after another.
   std::vector<uint8_t> stored;
+  Q4Row q4;
 };
 
 } // namespace sputnik

@@ -8,7 +8,7 @@
 
 // 8 missing rows of 18 bytes each, and 32 bytes to whole cache lines in both
 // panels; a table that is only looked up in stays as it is.
-// Q4-DAG: @head lies in panels of 16 rows and steps of 4 columns, 208 bytes of padding
+// Q4-DAG: @head lies in panels of 16 rows and steps of 4 columns, 192 bytes of padding
 // Q4-DAG: r1.derived @head : tensor<24x32xf32, #r1.encoding<q4, panel = 16, step = 4>>
 // Q4-DAG: r1.derived @tied : tensor<40x32xf32, #r1.encoding<q4, panel = 16, step = 4>>
 // Q4-DAG: r1.derived @embed : tensor<40x32xf32, #r1.encoding<bf16>>
