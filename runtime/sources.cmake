@@ -2,6 +2,7 @@
 # linked from, for whichever target.
 set(SPUTNIK_RUNTIME_SOURCES
   Cpus.cpp
+  Divergence.cpp
   Engine.cpp
   Executable.cpp
   Files.cpp
@@ -32,6 +33,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   commands/LogitsCommand.cpp
   commands/Main.cpp
   commands/Prompt.cpp
+  commands/ReferenceLogits.cpp
   commands/RunCommand.cpp
   commands/ScoreCommand.cpp
   commands/TextPrinter.cpp

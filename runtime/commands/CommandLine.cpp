@@ -255,6 +255,12 @@ void Grammar::addMeasures() {
                    "context)")
       ->transform(atLeast(2))
       ->type_name("N");
+  score
+      ->add_option("--reference", scoreOptions.reference,
+                   "Compare with the logits in this file, which `logits` of "
+                   "another executable wrote for the same tokens: KL "
+                   "divergence, and how often the likeliest token is the same")
+      ->type_name("FILE");
   score->add_flag("--json", scoreOptions.json,
                   "JSON, with the figure of every token");
   addThreads(score, scoreOptions.threads);

@@ -56,6 +56,7 @@ struct LogitsOptions {
 struct ScoreOptions {
   PromptOptions prompt;
   int64_t window = 0; ///< 0: the whole context.
+  std::string reference; ///< File of logits to compare with; empty: none.
   bool json = false;
   int64_t threads = 0;
 };
