@@ -88,6 +88,7 @@ private:
     return (*module)->getAttrOfType<IntegerAttr>(r1::kImageBytesAttr).getInt();
   }
   Expected<ContentId> fillImage(const ImageSink &image);
+  Error writeReport();
 
   const CompileOptions &options;
   MLIRContext context;
@@ -99,6 +100,7 @@ private:
   OwningOpRef<ModuleOp> module;
   llvm::SmallVector<char, 0> tokenizer;
   std::string info;
+  WeightReport report;
 };
 
 } // namespace
@@ -141,6 +143,8 @@ Error Compiler::runPasses() {
   r1::PipelineOptions pipeline;
   pipeline.optLevel = options.optLevel;
   pipeline.scheme = options.scheme;
+  for (const std::string &rule : options.overrides)
+    pipeline.overrides.push_back(rule);
   r1::buildPipeline(pm, pipeline);
   if (failed(pm.run(*module)))
     return diagnostics.takeError();
@@ -339,7 +343,19 @@ Expected<ContentId> Compiler::fillImage(const ImageSink &image) {
       llvm::errs() << "\rweights " << done * 100 / std::max<uint64_t>(total, 1)
                    << " %" << (done == total ? "\r\033[K" : "");
     };
+  if (options.report)
+    weights.report = &report;
   return writeWeights(*module, *checkpoint, sink, weights);
+}
+
+Error Compiler::writeReport() {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  if (StringRef(*options.report).ends_with(".json"))
+    os << llvm::formatv("{0:2}\n", reportAsJson(report));
+  else
+    printReport(report, os);
+  return writeTextOutput(*options.report, text);
 }
 
 Error Compiler::writeExecutable() {
@@ -382,6 +398,10 @@ Error Compiler::writeExecutable() {
     if (Expected<ContentId> content = fillImage(*sink); !content)
       return content.takeError();
   }
+  // A report that cannot be written leaves the old executable.
+  if (options.report)
+    if (Error error = writeReport())
+      return error;
   return writer->commit();
 }
 

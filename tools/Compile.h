@@ -9,6 +9,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace sputnik {
 
@@ -24,6 +25,8 @@ struct CompileOptions {
   std::string program; ///< Path of the running compiler, to find the runtime.
   std::string target = "native";
   r1::Scheme scheme = r1::Scheme::Q4;
+  /// Other schemes for some matrices, as the option of r1-encode-weights.
+  std::vector<std::string> overrides;
   /// What the KV cache stores; f32 with weights in f32 if not given, else bf16.
   std::optional<r1::Scheme> kv;
   int64_t maxContext = 0; ///< 0: the model's.
@@ -32,6 +35,9 @@ struct CompileOptions {
   int optLevel = 3;
   bool profile = false; ///< The executable can tell the times of regions.
   EmitKind emit = EmitKind::Executable;
+  /// Where a report of the stored weights goes, as JSON if its name ends in
+  /// `.json`; `-` is standard output. Only with stored weights.
+  std::optional<std::string> report;
   std::string benchFolder; ///< With Regions: where benchmarks of them go.
   bool progress = false; ///< Show how far the weights are, on stderr.
   bool quiet = false;    ///< No summary on stderr.

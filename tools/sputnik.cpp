@@ -45,6 +45,16 @@ cl::opt<r1::Scheme> quant(
                clEnumValN(r1::Scheme::Q4Plain, "q4-plain",
                           "4 bits, blocks of 32, linear")),
     cl::init(r1::Scheme::Q4), cl::sub(compileCommand));
+cl::list<std::string> quantOverrides(
+    "quant-override",
+    cl::desc("Another format for the matrices whose name in --report fits a "
+             "glob; the first that fits counts"),
+    cl::value_desc("PATTERN=FORMAT"), cl::sub(compileCommand));
+cl::opt<std::string>
+    report("report",
+           cl::desc("Print each weight's format, bits and error, or write them "
+                    "to a file, as JSON if its name ends in .json"),
+           cl::value_desc("FILE"), cl::ValueOptional, cl::sub(compileCommand));
 cl::opt<r1::Scheme>
     kv("kv",
        cl::desc("How the KV cache is stored; if not given, f32 with "
@@ -129,6 +139,20 @@ static Expected<CompileOptions> readOptions(const char *program) {
       program, reinterpret_cast<void *>(&readOptions));
   options.target = target;
   options.scheme = quant;
+  for (StringRef rule : quantOverrides) {
+    auto [pattern, format] = rule.rsplit('=');
+    if (pattern.empty() || format.empty())
+      return createStringError("--quant-override=" + rule +
+                               ": expected PATTERN=FORMAT");
+    // Formats are spelled as --quant spells them.
+    options.overrides.push_back(
+        (pattern + "=" + (format == "q4-plain" ? "q4_plain" : format)).str());
+  }
+  if (report.getNumOccurrences()) {
+    if (emit != EmitKind::Executable || weights == WeightsKind::Random)
+      return createStringError("--report: no weights are written");
+    options.report = report.empty() ? "-" : report.getValue();
+  }
   if (kv.getNumOccurrences())
     options.kv = kv;
   options.maxContext = maxContext;

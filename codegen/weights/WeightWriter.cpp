@@ -57,10 +57,13 @@ private:
     uint64_t offset;
     uint64_t bytes;
     Digest digest;
+    /// As in StoredWeight; only with a report.
+    double energy, error;
   };
 
   void work();
   std::optional<uint64_t> takeTile();
+  const Unit &unitOf(uint64_t tile) const;
   Expected<Finished> writeTile(uint64_t tile,
                                WeightProgram::Evaluator &evaluator,
                                std::vector<float> &values,
@@ -122,7 +125,19 @@ Error WeightWriter::collect(mlir::ModuleOp module,
   });
   for (Unit &unit : units) {
     unit.firstTile = tileCount;
-    tileCount += divideCeil(unit.weight->program.rows(), unit.weight->tileRows);
+    const WeightProgram &program = unit.weight->program;
+    tileCount += divideCeil(program.rows(), unit.weight->tileRows);
+    if (!options.report)
+      continue;
+    StoredWeight entry;
+    entry.name = unit.weight->name;
+    // A weight without layers has no stride.
+    if (unit.weight->placement.getStride())
+      entry.layer = unit.layer;
+    entry.scheme = program.encoding().getScheme();
+    entry.elements = program.rows() * program.columns();
+    entry.bytes = program.encoding().getBytes(program.type().getShape());
+    options.report->push_back(std::move(entry));
   }
   return Error::success();
 }
@@ -134,12 +149,16 @@ std::optional<uint64_t> WeightWriter::takeTile() {
   return nextTile++;
 }
 
+const Unit &WeightWriter::unitOf(uint64_t tile) const {
+  return *std::prev(partition_point(
+      units, [&](const Unit &unit) { return unit.firstTile <= tile; }));
+}
+
 Expected<WeightWriter::Finished>
 WeightWriter::writeTile(uint64_t tile, WeightProgram::Evaluator &evaluator,
                         std::vector<float> &values,
                         std::vector<uint8_t> &encoded) {
-  const Unit &unit = *std::prev(partition_point(
-      units, [&](const Unit &unit) { return unit.firstTile <= tile; }));
+  const Unit &unit = unitOf(tile);
   const PlacedWeight &weight = *unit.weight;
   const WeightProgram &program = weight.program;
   const r1::EncodingAttr encoding = program.encoding();
@@ -164,7 +183,17 @@ WeightWriter::writeTile(uint64_t tile, WeightProgram::Evaluator &evaluator,
       unit.offset + first / encoding.getPanel() * encoder.panelBytes();
   if (Error error = sink.write(offset, encoded))
     return error;
-  return Finished{offset, encoded.size(), BLAKE3::hash<32>(encoded)};
+  Finished finished{offset, encoded.size(), BLAKE3::hash<32>(encoded), 0, 0};
+  if (options.report) {
+    std::vector<float> stored(values.size());
+    encoder.decode(encoded, rows, stored);
+    for (auto [exact, rounded] : zip_equal(values, stored)) {
+      const double change = static_cast<double>(exact) - rounded;
+      finished.energy += static_cast<double>(exact) * exact;
+      finished.error += change * change;
+    }
+  }
+  return finished;
 }
 
 void WeightWriter::finish(uint64_t tile, Expected<Finished> result) {
@@ -188,6 +217,12 @@ void WeightWriter::finish(uint64_t tile, Expected<Finished> result) {
     identity.update(offset);
     identity.update(it->second.digest);
     doneBytes += it->second.bytes;
+    if (options.report) {
+      StoredWeight &entry =
+          (*options.report)[&unitOf(it->first) - units.data()];
+      entry.energy += it->second.energy;
+      entry.error += it->second.error;
+    }
     if (options.progress)
       options.progress(doneBytes, totalBytes);
   }

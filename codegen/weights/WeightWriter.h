@@ -3,6 +3,7 @@
 #ifndef SPUTNIK_CODEGEN_WEIGHTS_WEIGHTWRITER_H
 #define SPUTNIK_CODEGEN_WEIGHTS_WEIGHTWRITER_H
 
+#include "codegen/weights/WeightReport.h"
 #include "importer/Checkpoint.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -29,6 +30,8 @@ struct WeightWriterOptions {
   unsigned threads = 0;
   /// Called from any thread, one call at a time, `done` never falling.
   std::function<void(uint64_t done, uint64_t total)> progress;
+  /// Filled with an entry for each layer of each weight, if given.
+  WeightReport *report = nullptr;
 };
 
 /// Identifies the content of an image.
@@ -36,7 +39,7 @@ using ContentId = std::array<uint8_t, 32>;
 
 /// Runs the program of every r1.derived that has a placement, for each layer,
 /// and writes its encoded value to `sink`; gaps between weights are not
-/// written. Bytes and identity do not depend on the number of threads; memory
+/// written. Bytes, identity and report do not depend on the number of threads; memory
 /// does not depend on the size of the model.
 /// Errors: those of the sink, of WeightProgram, and a value that its encoding
 /// cannot store. Of several, the one that the image's order puts first.

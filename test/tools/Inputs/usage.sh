@@ -19,9 +19,10 @@ try compile MODEL
 try compile MODEL MODEL -o OUT
 for option in --nonsense --target=frob --target=aarch64:frob --target=i386 \
   --quant=frob --kv=frob --weights=frob --emit=frob --threads=-1 \
-  --max-context=x --max-context=-1 -O7; do
+  --max-context=x --max-context=-1 -O7 --quant-override=q8; do
   try compile MODEL -o OUT $option
 done
+try compile MODEL -o OUT --report --emit=regions
 try compile MODEL -o ''
 try compile MODEL -o -
 try inspect
