@@ -23,8 +23,10 @@ std::string GraphText::randomOrigin(StringRef) {
 
 std::string GraphText::cacheType() const {
   return formatv("!r1.kv_cache<layers = 1, heads = {0}, dim = {1}, element = "
-                 "{2}, positions = {3}>",
-                 cache.heads, cache.dim, cache.element, cache.positions);
+                 "{2}, positions = {3}{4}>",
+                 cache.heads, cache.dim, cache.element, cache.positions,
+                 cache.latent ? formatv(", latent = {0}", cache.latent).str()
+                              : "");
 }
 
 std::string GraphText::use(StringRef weight, std::vector<int64_t> shape) {
@@ -137,6 +139,73 @@ GraphText::Rows GraphText::attention(const Rows &query) {
               query.name, 1 / std::sqrt(static_cast<double>(cache.dim)),
               rowsType(query.features), cacheType()),
       query.features);
+}
+
+GraphText::Route GraphText::route(const Rows &scores, StringRef bias,
+                                  int64_t groups, int64_t keep, int64_t slots,
+                                  bool normalize, double scale) {
+  const std::string name = std::to_string(count++);
+  Route result = {"%chosen" + name, "%factors" + name, slots};
+  body += formatv("{0}, {1} = r1.route {2}, {3} groups {4} keep {5}{6} scale "
+                  "{7:e17} : {8} -> tensor<?x{9}xi32>, {10}\n",
+                  result.chosen, result.factors, scores.name,
+                  use(bias, {scores.features}), groups, keep,
+                  normalize ? " normalize" : "", scale,
+                  rowsType(scores.features), slots, rowsType(slots));
+  return result;
+}
+
+GraphText::Rows GraphText::expertsUp(const Rows &x, const Route &route,
+                                     StringRef gate, StringRef up,
+                                     int64_t experts, int64_t inner) {
+  const std::vector<int64_t> shape = {experts * inner, x.features};
+  use(gate, shape);
+  const std::string last = use(up, shape);
+  return value(formatv("experts_up {0}, {1}, @{2} up {3} experts {4} : {5}, "
+                       "tensor<?x{6}xi32> -> {7}",
+                       x.name, route.chosen, gate, last, experts,
+                       rowsType(x.features), route.slots,
+                       rowsType(route.slots * inner)),
+               route.slots * inner);
+}
+
+GraphText::Rows GraphText::expertsDown(const Rows &x, const Route &route,
+                                       StringRef down, int64_t experts,
+                                       int64_t features) {
+  const std::string matrix =
+      use(down, {experts * features, x.features / route.slots});
+  return value(formatv("experts_down {0}, {1}, {2}, {3} experts {4} : {5}, "
+                       "tensor<?x{6}xi32>, {7} -> {8}",
+                       x.name, route.chosen, route.factors, matrix, experts,
+                       rowsType(x.features), route.slots, rowsType(route.slots),
+                       rowsType(features)),
+               features);
+}
+
+void GraphText::appendLatent(const Rows &latent, const Rows &key) {
+  body += formatv("r1.latent_append %cache[%layer] {0}, {1} at %slots, "
+                  "%positions : {2}, {3}, {4}, tensor<?xi32>, tensor<?xi32>\n",
+                  latent.name, key.name, cacheType(), rowsType(latent.features),
+                  rowsType(key.features));
+}
+
+GraphText::Rows GraphText::latentAttention(const Rows &query,
+                                           const Rows &rotary, StringRef keys,
+                                           StringRef values,
+                                           int64_t valueFeatures) {
+  const int64_t heads = rotary.features / (cache.dim - cache.latent);
+  use(keys, {query.features, cache.latent});
+  use(values, {heads * valueFeatures, cache.latent});
+  const double scale = 1 / std::sqrt(static_cast<double>(
+                               (query.features + rotary.features) / heads));
+  return value(
+      formatv("latent_attention {0}, {1}, %cache[%layer] keys @{2} values @{3} "
+              "at %slots, %positions scale {4:e17} : {5}, {6}, {7}, "
+              "tensor<?xi32>, tensor<?xi32> -> {8}",
+              query.name, rotary.name, keys, values, scale,
+              rowsType(query.features), rowsType(rotary.features), cacheType(),
+              rowsType(heads * valueFeatures)),
+      heads * valueFeatures);
 }
 
 std::string GraphText::finish(const Rows &result) {

@@ -26,6 +26,7 @@ public:
   struct Cache {
     int64_t heads = 1, dim = 16, positions = 16;
     std::string element = "f32";
+    int64_t latent = 0;
   };
 
   /// What a weight is made from: the list after `from` in r1.weight.
@@ -59,6 +60,28 @@ public:
   void append(const Rows &keys, const Rows &values);
   /// Only inside layers; the scale is 1/sqrt(cache.dim).
   Rows attention(const Rows &query);
+
+  /// The experts of rows, `slots` for each.
+  struct Route {
+    std::string chosen, factors;
+    int64_t slots;
+  };
+  Route route(const Rows &scores, llvm::StringRef bias, int64_t groups,
+              int64_t keep, int64_t slots, bool normalize, double scale);
+  /// Slots of `inner` features; `gate` and `up` are [experts * inner, input].
+  Rows expertsUp(const Rows &x, const Route &route, llvm::StringRef gate,
+                 llvm::StringRef up, int64_t experts, int64_t inner);
+  /// `down` is [experts * features, features of a slot].
+  Rows expertsDown(const Rows &x, const Route &route, llvm::StringRef down,
+                   int64_t experts, int64_t features);
+
+  /// Only inside layers, with a cache of latents.
+  void appendLatent(const Rows &latent, const Rows &key);
+  /// The same; the scale is 1/sqrt(features of a head of both). `keys` and
+  /// `values` have the matrices of all heads.
+  Rows latentAttention(const Rows &query, const Rows &rotary,
+                       llvm::StringRef keys, llvm::StringRef values,
+                       int64_t valueFeatures);
 
   static double ropeFrequency(int64_t pair, int64_t headDim);
 

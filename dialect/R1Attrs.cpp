@@ -98,7 +98,8 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 
 LogicalResult KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t layers, int64_t heads, int64_t dim,
-                                  Type element, int64_t positions) {
+                                  Type element, int64_t positions,
+                                  int64_t latent) {
   if (layers <= 0 || heads <= 0 || dim <= 0 || positions <= 0)
     return emitError() << "layers, heads, dim and positions must be positive";
   if (positions % kPanel)
@@ -106,6 +107,10 @@ LogicalResult KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
                        << ", found " << positions;
   if (!element.isF32() && !element.isBF16())
     return emitError() << "element must be f32 or bf16, found " << element;
+  if (latent < 0 || latent > dim || (latent && heads != 1))
+    return emitError() << "latent must be at most dim, with one head, found "
+                       << latent << " of " << dim << " with " << heads
+                       << " heads";
   return success();
 }
 

@@ -194,7 +194,9 @@ def R1_BufferAttr : R1_Attr<"Buffer", "buffer"> {
 def R1_SplitKind : I32EnumAttr<"SplitKind", "what threads share out in a region", [
     I32EnumAttrCase<"Tokens", 0, "tokens">,
     I32EnumAttrCase<"Features", 1, "features">,
-    I32EnumAttrCase<"HeadsAndTokens", 2, "heads_and_tokens">]> {
+    I32EnumAttrCase<"HeadsAndTokens", 2, "heads_and_tokens">,
+    I32EnumAttrCase<"Heads", 3, "heads">,
+    I32EnumAttrCase<"Experts", 4, "experts">]> {
   let cppNamespace = "::sputnik::r1";
 }
 
@@ -205,6 +207,9 @@ def R1_PartitionAttr : R1_Attr<"Partition", "partition"> {
     * `features`: each thread takes a range of output features, in units of
       `granule` features, for all rows.
     * `heads_and_tokens`: (row, KV head) pairs are dealt out in turn.
+    * `heads`: each thread takes a range of `granule` heads, for all rows.
+    * `experts`: experts, and ranges of their features in units of `granule`,
+      are dealt out so that each thread multiplies as many rows.
 
     ```mlir
     #r1.partition<features, granule = 128>
@@ -213,6 +218,12 @@ def R1_PartitionAttr : R1_Attr<"Partition", "partition"> {
   let parameters = (ins EnumParameter<R1_SplitKind>:$kind,
                         DefaultValuedParameter<"int64_t", "1">:$granule);
   let assemblyFormat = "`<` $kind (`,` struct($granule)^)? `>`";
+}
+
+def R1_LatentForm : I32EnumAttr<"LatentForm", "a way to compute latent attention", [
+    I32EnumAttrCase<"Expanded", 0, "expanded">,
+    I32EnumAttrCase<"Absorbed", 1, "absorbed">]> {
+  let cppNamespace = "::sputnik::r1";
 }
 
 #endif // SPUTNIK_DIALECT_R1ATTRS

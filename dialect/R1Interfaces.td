@@ -30,7 +30,33 @@ def R1_WeightUserInterface : OpInterface<"WeightUserInterface"> {
       "void", "getWeights",
       (ins "::llvm::SmallVectorImpl<::mlir::FlatSymbolRefAttr> &":$weights)>,
     InterfaceMethod<"The layer whose weights are read, or null outside layers.",
-      "::mlir::Value", "getLayerIndex">
+      "::mlir::Value", "getLayerIndex">,
+    InterfaceMethod<
+      "The fraction of its weights that the op reads for one row.",
+      "double", "getFractionRead", (ins), "", "return 1;">
+  ];
+}
+
+def R1_ProductInterface : OpInterface<"ProductInterface"> {
+  let cppNamespace = "::sputnik::r1";
+  let description = [{
+    An op that multiplies rows with matrices.
+  }];
+  let methods = [
+    InterfaceMethod<"Appends the matrices, each a weight that the op reads.",
+      "void", "getMatrices",
+      (ins "::llvm::SmallVectorImpl<::mlir::FlatSymbolRefAttr> &":$matrices)>,
+    InterfaceMethod<[{
+        Equal parts that the rows of each matrix fall into, which kernels
+        address one by one. A part may end in rows of zeros.
+      }], "int64_t", "getMatrixParts", (ins), "", "return 1;">,
+    InterfaceMethod<[{
+        The operand whose rows a kernel also takes rounded to the type of a dot
+        primitive; null if there is none.
+      }], "::mlir::OpOperand *", "getRoundableRows", (ins), "",
+      "return nullptr;">,
+    InterfaceMethod<"Features of those rows that one inner product runs over.",
+      "int64_t", "getInnerFeatures", (ins), "", "return 0;">
   ];
 }
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "dialect/R1.h"
+#include "dialect/WeightUse.h"
 
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/Support/MathExtras.h"
@@ -33,36 +34,6 @@ static void printFrequencies(OpAsmPrinter &printer, Operation *,
 
 #define GET_OP_CLASSES
 #include "dialect/R1Ops.cpp.inc"
-
-static int64_t features(Value rows) {
-  return cast<RankedTensorType>(rows.getType()).getDimSize(1);
-}
-
-/// Checks that a weight exists, that it is stacked exactly if a layer is given,
-/// and that its shape is `shape`; the first dimension may be larger by up to
-/// `slack` rows of zeros.
-static LogicalResult verifyWeight(Operation *op, SymbolTableCollection &symbols,
-                                  FlatSymbolRefAttr name, Value layer,
-                                  ArrayRef<int64_t> shape,
-                                  bool largerAllowed = false) {
-  Operation *weight = symbols.lookupNearestSymbolFrom(op, name);
-  if (!isa_and_present<WeightOp, DerivedOp>(weight))
-    return op->emitOpError() << name << " is not a weight";
-  bool stacked = weight->hasAttr("layers");
-  if (stacked != static_cast<bool>(layer))
-    return op->emitOpError()
-           << name
-           << (stacked ? " is stacked: needs a layer" : " has no layers");
-  RankedTensorType type = lookupWeightType(op, name);
-  bool fits = type.getRank() == static_cast<int64_t>(shape.size()) &&
-              type.getShape().drop_front() == shape.drop_front() &&
-              (type.getDimSize(0) == shape[0] ||
-               (largerAllowed && type.getDimSize(0) > shape[0]));
-  if (!fits)
-    return op->emitOpError()
-           << name << " is " << type << ", expected shape [" << shape << "]";
-  return success();
-}
 
 //===----------------------------------------------------------------------===//
 // Structure
@@ -168,13 +139,20 @@ Value LinearOp::getLayerIndex() { return getLayer(); }
 LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
   int64_t n = features(getResult()), k = features(getInput());
   if (failed(verifyWeight(*this, symbols, getWeightAttr(), getLayer(), {n, k},
-                          /*largerAllowed=*/true)))
+                          /*parts=*/1)))
     return failure();
   if (!getBiasAttr())
     return success();
   return verifyWeight(*this, symbols, getBiasAttr(), getLayer(), {n},
-                      /*largerAllowed=*/true);
+                      /*parts=*/1);
 }
+void LinearOp::getMatrices(SmallVectorImpl<FlatSymbolRefAttr> &matrices) {
+  matrices.push_back(getWeightAttr());
+}
+OpOperand *LinearOp::getRoundableRows() {
+  return getPrecise() ? nullptr : &getInputMutable();
+}
+int64_t LinearOp::getInnerFeatures() { return features(getInput()); }
 
 Locality SplitOp::getLocality() { return Locality::View; }
 LogicalResult SplitOp::verify() {
@@ -222,6 +200,9 @@ LogicalResult RopeOp::verify() {
 Locality KVAppendOp::getLocality() { return Locality::Sink; }
 int64_t KVAppendOp::getHeadSize() { return getCache().getType().getDim(); }
 LogicalResult KVAppendOp::verify() {
+  if (getCache().getType().getLatent())
+    return emitOpError("needs a cache of keys and values, found ")
+           << getCache().getType();
   if (!getKeys() && !getValues())
     return emitOpError("needs keys or values");
   int64_t expected =
@@ -236,6 +217,8 @@ LogicalResult KVAppendOp::verify() {
 Locality AttentionOp::getLocality() { return Locality::Anchor; }
 LogicalResult AttentionOp::verify() {
   KVCacheType cache = getCache().getType();
+  if (cache.getLatent())
+    return emitOpError("needs a cache of keys and values, found ") << cache;
   int64_t group = cache.getHeads() * cache.getDim();
   if (features(getQuery()) % group)
     return emitOpError("needs a multiple of ")

@@ -1,7 +1,8 @@
 //===- R1Ops.td - Operations of the r1 dialect ---------------*- tablegen -*-===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Order: weights, weight programs, structure, graph.
+// Order: weights, weight programs, structure, graph. Ops of experts and of
+// latent attention follow in files of their own.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,7 +37,9 @@ def R1_WeightOp : R1_Op<"weight", [Symbol, HasParent<"::mlir::ModuleOp">]> {
   let summary = "names a tensor of the checkpoint";
   let description = [{
     A weight as the checkpoint stores it: its logical type, and for each layer
-    the place where it lies. Outside `r1.layers` there is one origin.
+    the place where it lies. Outside `r1.layers` there is one origin. Where the
+    rows of a layer are stored in several tensors of equal size, such as those
+    of experts, each of them is an origin.
 
     ```mlir
     r1.weight @q layers(2) : tensor<64x32xf32> from [
@@ -45,7 +48,7 @@ def R1_WeightOp : R1_Op<"weight", [Symbol, HasParent<"::mlir::ModuleOp">]> {
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<R1_WeightTensor>:$type,
-    TypedArrayAttrBase<R1_OriginAttr, "one origin per layer">:$origins,
+    TypedArrayAttrBase<R1_OriginAttr, "origins, layer by layer">:$origins,
     OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$layers);
   let assemblyFormat = [{
     $sym_name (`layers` `(` $layers^ `)`)? `:` $type `from` $origins attr-dict
@@ -126,17 +129,21 @@ def R1_ConcatOp : R1_ProgramOp<"concat"> {
   let description = [{
     Rows of the first operand, then those of the second, and so on. With
     `block`, rows alternate instead: `block` rows of each operand in turn; the
-    last block of each is filled up with zero rows.
+    last block of each is filled up with zero rows. With `part`, that is done
+    for each `part` rows of the operands by themselves.
 
     ```mlir
     %2 = r1.concat %gate, %up block 16 : (tensor<40x32xf32>, tensor<40x32xf32>) -> tensor<96x32xf32>
+    %2 = r1.concat %gate, %up block 16 part 20 : (tensor<40x32xf32>, tensor<40x32xf32>) -> tensor<128x32xf32>
     ```
   }];
   let arguments = (ins Variadic<R1_WeightTensor>:$inputs,
-    OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$block);
+    OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$block,
+    OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$part);
   let results = (outs R1_WeightTensor:$result);
   let assemblyFormat = [{
-    $inputs (`block` $block^)? attr-dict `:` functional-type($inputs, $result)
+    $inputs (`block` $block^)? (`part` $part^)? attr-dict
+    `:` functional-type($inputs, $result)
   }];
   let hasFolder = 1;
   let hasVerifier = 1;
@@ -171,6 +178,67 @@ def R1_UnpermuteOp : R1_ProgramOp<"unpermute", [
     ConfinedAttr<I64Attr, [IntPositive]>:$head_dim);
   let results = (outs R1_WeightTensor:$result);
   let assemblyFormat = "$value `head_dim` $head_dim attr-dict `:` type($value)";
+  let hasVerifier = 1;
+}
+
+def R1_SliceRowsOp : R1_ProgramOp<"slice_rows"> {
+  let summary = "the same rows of every part";
+  let description = [{
+    Of each `part` rows of the operand, those from `first` on, as many as the
+    result has room for: a part of each head, say.
+
+    ```mlir
+    %1 = r1.slice_rows %0 part 192 first 128 : tensor<384x32xf32> -> tensor<128x32xf32>
+    ```
+  }];
+  let arguments = (ins R1_WeightTensor:$value,
+    ConfinedAttr<I64Attr, [IntPositive]>:$part,
+    ConfinedAttr<I64Attr, [IntNonNegative]>:$first);
+  let results = (outs R1_WeightTensor:$result);
+  let assemblyFormat = [{
+    $value `part` $part `first` $first attr-dict `:` type($value) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def R1_TransposeOp : R1_ProgramOp<"transpose"> {
+  let summary = "turns rows of every part into columns";
+  let description = [{
+    Each `part` rows of the operand become a matrix of `part` columns.
+
+    ```mlir
+    %1 = r1.transpose %0 part 16 : tensor<64x32xf32> -> tensor<128x16xf32>
+    ```
+  }];
+  let arguments = (ins R1_WeightTensor:$value,
+    ConfinedAttr<I64Attr, [IntPositive]>:$part);
+  let results = (outs R1_WeightTensor:$result);
+  let assemblyFormat = [{
+    $value `part` $part attr-dict `:` type($value) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def R1_BlockScaleOp : R1_ProgramOp<"block_scale", [
+    AllTypesMatch<["value", "result"]>]> {
+  let summary = "multiplies each block by its scale";
+  let description = [{
+    Value [i, j] is multiplied by scale [i / rows, j / columns], where `block`
+    gives rows and columns; blocks at the edge are cut. With `part`, blocks of
+    rows start anew every `part` rows.
+
+    ```mlir
+    %1 = r1.block_scale %0, %scales block [128, 128] : tensor<576x512xf32>, tensor<5x4xf32>
+    ```
+  }];
+  let arguments = (ins R1_WeightTensor:$value, R1_WeightTensor:$scales,
+    DenseI64ArrayAttr:$block,
+    OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$part);
+  let results = (outs R1_WeightTensor:$result);
+  let assemblyFormat = [{
+    $value `,` $scales `block` $block (`part` $part^)? attr-dict
+    `:` type($value) `,` type($scales)
+  }];
   let hasVerifier = 1;
 }
 
@@ -312,23 +380,28 @@ def R1_RMSNormOp : R1_Op<"rms_norm", !listconcat(R1_ReadsWeights, [Pure,
   let hasVerifier = 1;
 }
 
-def R1_LinearOp : R1_PureGraphOp<"linear", R1_ReadsWeights> {
+def R1_LinearOp : R1_PureGraphOp<"linear", !listconcat(R1_ReadsWeights, [
+    DeclareOpInterfaceMethods<R1_ProductInterface,
+                              ["getRoundableRows", "getInnerFeatures"]>])> {
   let summary = "product with a weight: y = W x + b";
   let description = [{
     Row-wise product with a weight of shape [out, in], sums in f32. The weight
     may have more rows than the result has features where an encoding or a
-    blockwise `r1.concat` fills up with zero rows.
+    blockwise `r1.concat` fills up with zero rows. A `precise` linear takes its
+    rows in f32 and its weight in bf16 or better, whatever others do: a choice
+    is made by its result.
 
     ```mlir
     %1 = r1.linear %0, @qkv[%layer] bias @qkv_bias : tensor<?x1536xf32> -> tensor<?x2048xf32>
     ```
   }];
   let arguments = (ins R1_Rows:$input, FlatSymbolRefAttr:$weight,
-    Optional<Index>:$layer, OptionalAttr<FlatSymbolRefAttr>:$bias);
+    Optional<Index>:$layer, OptionalAttr<FlatSymbolRefAttr>:$bias,
+    UnitAttr:$precise);
   let results = (outs R1_FloatRows:$result);
   let assemblyFormat = [{
-    $input `,` $weight (`[` $layer^ `]`)? (`bias` $bias^)? attr-dict
-    `:` type($input) `->` type($result)
+    $input `,` $weight (`[` $layer^ `]`)? (`bias` $bias^)?
+    (`precise` $precise^)? attr-dict `:` type($input) `->` type($result)
   }];
 }
 
@@ -499,5 +572,8 @@ def R1_SelectRowsOp : R1_PureGraphOp<"select_rows", [
   let results = (outs R1_FloatRows:$result);
   let assemblyFormat = "$input `,` $rows attr-dict `:` type($input) `,` type($rows)";
 }
+
+include "dialect/R1ExpertOps.td"
+include "dialect/R1LatentOps.td"
 
 #endif // SPUTNIK_DIALECT_R1OPS

@@ -17,27 +17,34 @@ def R1_KVCacheType : TypeDef<R1_Dialect, "KVCache"> {
     load gives the same coordinate of 16 keys; values lie as `[positions][dim]`.
     `positions` is a multiple of 16.
 
+    With `latent`, there is one head, whose values are the first `latent`
+    features of its keys: both are stored once, as `[positions][dim]`.
+
     ```mlir
     !r1.kv_cache<layers = 28, heads = 2, dim = 128, element = bf16, positions = 131072>
+    !r1.kv_cache<layers = 61, heads = 1, dim = 576, element = bf16, positions = 163840, latent = 512>
     ```
   }];
   let parameters = (ins "int64_t":$layers, "int64_t":$heads, "int64_t":$dim,
-                        "::mlir::Type":$element, "int64_t":$positions);
-  let assemblyFormat = "`<` struct($layers, $heads, $dim, $element, $positions) `>`";
+                        "::mlir::Type":$element, "int64_t":$positions,
+                        DefaultValuedParameter<"int64_t", "0">:$latent);
+  let assemblyFormat = [{
+    `<` struct($layers, $heads, $dim, $element, $positions, $latent) `>`
+  }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     /// Positions that lie together in a panel of keys.
     static constexpr int64_t kPanel = 16;
     /// Bytes of the keys (or of the values) of one KV head of one layer.
     int64_t getHeadBytes() const;
+    /// Bytes of one layer.
+    int64_t getLayerBytes() const {
+      return getHeads() * (getLatent() ? 1 : 2) * getHeadBytes();
+    }
     /// Bytes of one slot.
-    int64_t getSlotBytes() const {
-      return getLayers() * getHeads() * 2 * getHeadBytes();
-    }
+    int64_t getSlotBytes() const { return getLayers() * getLayerBytes(); }
     /// Bytes that one position takes in all layers.
-    int64_t getTokenBytes() const {
-      return getLayers() * getHeads() * 2 * getHeadBytes() / getPositions();
-    }
+    int64_t getTokenBytes() const { return getSlotBytes() / getPositions(); }
   }];
 }
 

@@ -2,24 +2,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "importer/DenseDecoder.h"
 
-#include "importer/Rope.h"
+#include "importer/DecoderOps.h"
 
 #include <cmath>
 
 using namespace llvm;
-using mlir::FlatSymbolRefAttr;
 using mlir::Value;
 
 namespace sputnik {
 namespace {
 
-constexpr StringLiteral kHeadTensor = "lm_head.weight";
-
 class DenseDecoderBuilder {
 public:
   DenseDecoderBuilder(ModelBuilder &model, const DenseDecoder &decoder)
-      : model(model), decoder(decoder), config(model.config()),
-        tiedHead(config.tieWordEmbeddings || !model.hasTensor(kHeadTensor)) {}
+      : model(model), ops(model), decoder(decoder), config(model.config()) {}
 
   Error addWeights();
   void buildForward();
@@ -27,59 +23,31 @@ public:
 private:
   Value buildLayer(Value stream, Value layer, Value table);
   Value buildAttention(Value input, Value layer, Value table);
-  Value buildFeedForward(Value input, Value layer);
 
-  FlatSymbolRefAttr symbol(StringRef name) {
-    return FlatSymbolRefAttr::get(model.ops().getContext(), name);
-  }
-  mlir::FloatAttr eps() {
-    return model.ops().getF32FloatAttr(static_cast<float>(config.rmsNormEps));
-  }
   Value norm(Value input, StringRef weight, Value layer) {
-    return r1::RMSNormOp::create(model.ops(), model.loc(), input.getType(),
-                                 input, symbol(weight), layer, eps(), nullptr);
+    return ops.norm(input, weight, layer, config.rmsNormEps);
   }
   /// Over each head, with the weight only if the decoder has such norms.
   Value headNorm(Value input, StringRef weight, Value layer) {
     if (!decoder.queryKeyNorm)
       return input;
-    return r1::RMSNormOp::create(model.ops(), model.loc(), input.getType(),
-                                 input, symbol(weight), layer, eps(),
-                                 model.ops().getI64IntegerAttr(config.headDim));
-  }
-  Value linear(Value input, StringRef weight, Value layer, int64_t features,
-               StringRef bias = "") {
-    return r1::LinearOp::create(
-        model.ops(), model.loc(), model.rows(features), input, symbol(weight),
-        layer, bias.empty() ? FlatSymbolRefAttr() : symbol(bias));
-  }
-  Value rope(Value input, Value table) {
-    return r1::RopeOp::create(model.ops(), model.loc(), input.getType(), input,
-                              table,
-                              model.ops().getI64IntegerAttr(config.headDim));
-  }
-  Value add(Value lhs, Value rhs) {
-    return r1::AddOp::create(model.ops(), model.loc(), lhs.getType(), lhs, rhs);
+    return ops.norm(input, weight, layer, config.rmsNormEps, config.headDim);
   }
 
   int64_t queryFeatures() const { return config.heads * config.headDim; }
   int64_t keyFeatures() const { return config.kvHeads * config.headDim; }
 
   ModelBuilder &model;
+  DecoderOps ops;
   const DenseDecoder &decoder;
   const ModelConfig &config;
-  /// A checkpoint without a head has a tied one, whatever it says.
-  const bool tiedHead;
 };
 
 Error DenseDecoderBuilder::addWeights() {
   const int64_t hidden = config.hiddenSize, inner = config.intermediateSize,
-                query = queryFeatures(), key = keyFeatures(),
-                vocabulary = config.vocabSize;
-  if (Error error = model.addWeight("embed", "model.embed_tokens.weight",
-                                    {vocabulary, hidden}))
+                query = queryFeatures(), key = keyFeatures();
+  if (Error error = ops.addEmbedding())
     return error;
-
   struct LayerWeight {
     StringLiteral symbol, tensor;
     SmallVector<int64_t, 2> shape;
@@ -114,80 +82,46 @@ Error DenseDecoderBuilder::addWeights() {
       if (Error error =
               model.addLayerWeight(weight.symbol, weight.tensor, weight.shape))
         return error;
-
-  if (Error error = model.addWeight("norm", "model.norm.weight", {hidden}))
-    return error;
-  if (tiedHead)
-    return Error::success();
-  return model.addWeight("head", kHeadTensor, {vocabulary, hidden});
+  return ops.addHead();
 }
 
 Value DenseDecoderBuilder::buildAttention(Value input, Value layer,
                                           Value table) {
   const bool bias = decoder.queryKeyValueBias;
-  Value query = linear(input, "attn_q", layer, queryFeatures(),
-                       bias ? "attn_q_bias" : "");
-  Value key =
-      linear(input, "attn_k", layer, keyFeatures(), bias ? "attn_k_bias" : "");
-  Value value =
-      linear(input, "attn_v", layer, keyFeatures(), bias ? "attn_v_bias" : "");
-  query = rope(headNorm(query, "q_norm", layer), table);
-  key = rope(headNorm(key, "k_norm", layer), table);
+  Value query = ops.linear(input, "attn_q", layer, queryFeatures(),
+                           bias ? "attn_q_bias" : "");
+  Value key = ops.linear(input, "attn_k", layer, keyFeatures(),
+                         bias ? "attn_k_bias" : "");
+  Value value = ops.linear(input, "attn_v", layer, keyFeatures(),
+                           bias ? "attn_v_bias" : "");
+  query = ops.rope(headNorm(query, "q_norm", layer), table, config.headDim);
+  key = ops.rope(headNorm(key, "k_norm", layer), table, config.headDim);
   r1::KVAppendOp::create(model.ops(), model.loc(), model.cache(), layer, key,
                          value, model.slots(), model.positions());
   const double scale = 1 / std::sqrt(static_cast<double>(config.headDim));
   Value attended = r1::AttentionOp::create(
       model.ops(), model.loc(), query.getType(), query, model.cache(), layer,
-      model.slots(), model.positions(),
-      model.ops().getF32FloatAttr(static_cast<float>(scale)));
-  return linear(attended, "attn_out", layer, config.hiddenSize,
-                decoder.outputBias ? "attn_out_bias" : "");
-}
-
-Value DenseDecoderBuilder::buildFeedForward(Value input, Value layer) {
-  const int64_t inner = config.intermediateSize;
-  Value gate = linear(input, "ffn_gate", layer, inner);
-  Value up = linear(input, "ffn_up", layer, inner);
-  Value product =
-      r1::SwiGLUOp::create(model.ops(), model.loc(), gate.getType(), gate, up);
-  return linear(product, "ffn_down", layer, config.hiddenSize);
+      model.slots(), model.positions(), ops.f32(scale));
+  return ops.linear(attended, "attn_out", layer, config.hiddenSize,
+                    decoder.outputBias ? "attn_out_bias" : "");
 }
 
 Value DenseDecoderBuilder::buildLayer(Value stream, Value layer, Value table) {
-  stream = add(stream,
-               buildAttention(norm(stream, "attn_norm", layer), layer, table));
-  return add(stream, buildFeedForward(norm(stream, "ffn_norm", layer), layer));
+  stream = ops.add(
+      stream, buildAttention(norm(stream, "attn_norm", layer), layer, table));
+  return ops.add(stream,
+                 ops.feedForward(norm(stream, "ffn_norm", layer), "ffn", layer,
+                                 config.intermediateSize));
 }
 
 void DenseDecoderBuilder::buildForward() {
   model.beginForward();
-  mlir::OpBuilder &ops = model.ops();
-  const mlir::Location loc = model.loc();
-  mlir::RankedTensorType streamType = model.rows(config.hiddenSize);
-
-  Value table = r1::RopeTableOp::create(
-      ops, loc, model.rows(config.headDim), model.positions(),
-      ops.getDenseF64ArrayAttr(ropeFrequencies(config.rope, config.headDim)),
-      ops.getF32FloatAttr(static_cast<float>(config.rope.cosSinFactor())));
-  Value embedded = r1::EmbedOp::create(ops, loc, streamType, model.tokens(),
-                                       symbol("embed"));
-  auto layers = r1::LayersOp::create(ops, loc, streamType, embedded,
-                                     ops.getI64IntegerAttr(config.layers),
-                                     ops.getI64IntegerAttr(0));
-  mlir::Block &body = layers.getBody().emplaceBlock();
-  Value layer = body.addArgument(ops.getIndexType(), loc);
-  Value stream = body.addArgument(streamType, loc);
-  {
-    mlir::OpBuilder::InsertionGuard guard(ops);
-    ops.setInsertionPointToEnd(&body);
-    r1::YieldOp::create(ops, loc, buildLayer(stream, layer, table));
-  }
-
-  Value selected = r1::SelectRowsOp::create(
-      ops, loc, streamType, layers.getResult(), model.outputs());
-  Value normed = norm(selected, "norm", nullptr);
-  model.endForward(
-      linear(normed, tiedHead ? "embed" : "head", nullptr, config.vocabSize));
+  Value table = ops.ropeTable();
+  Value stream = ops.layers(ops.embedding(), {0, config.layers},
+                            [&](Value input, Value layer) {
+                              return buildLayer(input, layer, table);
+                            });
+  model.endForward(ops.logits(stream));
 }
 
 } // namespace

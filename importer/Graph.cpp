@@ -2,10 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "importer/Graph.h"
 
+#include "importer/DeepSeekV3.h"
 #include "importer/InputError.h"
 #include "importer/Llama.h"
 #include "importer/ModelBuilder.h"
 #include "importer/Qwen.h"
+
+#include "llvm/ADT/STLExtras.h"
 
 using namespace llvm;
 
@@ -21,19 +24,17 @@ constexpr Architecture architectures[] = {
     {"llama", buildLlama},
     {"qwen2", buildQwen2},
     {"qwen3", buildQwen3},
+    {"deepseek_v3", buildDeepSeekV3},
 };
 
-Expected<Architecture> architectureOf(const Checkpoint &checkpoint) {
-  std::string known;
-  for (const Architecture &architecture : architectures) {
-    if (checkpoint.config().modelType == architecture.modelType)
-      return architecture;
-    known += (known.empty() ? "" : ", ") + architecture.modelType.str();
-  }
-  return inputError(checkpoint.path(),
-                    "has the architecture " +
-                        quoted(checkpoint.config().modelType) +
-                        ", which cannot be compiled, expected one of " + known);
+const Architecture &architectureOf(const Checkpoint &checkpoint) {
+  const auto *found =
+      find_if(architectures, [&](const Architecture &architecture) {
+        return checkpoint.config().modelType == architecture.modelType;
+      });
+  assert(found != std::end(architectures) &&
+         "configurations of other models are refused");
+  return *found;
 }
 
 } // namespace
@@ -41,9 +42,6 @@ Expected<Architecture> architectureOf(const Checkpoint &checkpoint) {
 Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 importModel(const Checkpoint &checkpoint, mlir::MLIRContext &context,
             const ImportOptions &options) {
-  Expected<Architecture> architecture = architectureOf(checkpoint);
-  if (!architecture)
-    return architecture.takeError();
   const int64_t positions = checkpoint.config().maxPositions;
   if (options.maxContext < 0 || options.maxContext > positions)
     return inputError(checkpoint.path(),
@@ -57,7 +55,7 @@ importModel(const Checkpoint &checkpoint, mlir::MLIRContext &context,
   if (options.target)
     (*module)->setAttr(r1::kTargetAttr, options.target);
   ModelBuilder builder(checkpoint, *module, options);
-  if (Error error = architecture->build(builder))
+  if (Error error = architectureOf(checkpoint).build(builder))
     return error;
   return module;
 }

@@ -32,9 +32,8 @@ inline constexpr llvm::StringLiteral kRandomStored = "random";
 /// tensor, stacked over layers, and
 /// `@forward(tokens, slots, positions, outputs, cache)`, which gives logits
 /// [rows of outputs, vocabulary].
-/// Errors: an architecture without a builder; a tensor that is missing or has
-/// another shape than the configuration says; a context longer than the
-/// model's.
+/// Errors: a tensor that is missing or has another shape than the configuration
+/// says; a context longer than the model's.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 importModel(const Checkpoint &checkpoint, mlir::MLIRContext &context,
             const ImportOptions &options);

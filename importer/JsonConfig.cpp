@@ -1,6 +1,7 @@
 //===- JsonConfig.cpp - config.json and generation_config.json ------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "importer/ConfigFields.h"
+#include "importer/DeepSeekV3Config.h"
 #include "importer/InputError.h"
 #include "importer/Json.h"
 #include "importer/ModelConfig.h"
@@ -203,6 +204,9 @@ Expected<ModelConfig> modelConfigFromJson(const json::Value &value,
   refuseUnsupported(fields, **object, config);
   if (fields.failed())
     return fields.takeError();
+  if (config.modelType == "deepseek_v3")
+    if (Error error = readDeepSeekV3(fields, **object, config))
+      return error;
   if (Error error = readRope(fields, **object, config))
     return error;
   if (Error error = fields.takeError())

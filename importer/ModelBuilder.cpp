@@ -29,23 +29,39 @@ r1::OriginAttr ModelBuilder::originOf(const TensorRef &tensor) {
 
 Error ModelBuilder::addWeight(StringRef symbol, StringRef tensor,
                               ArrayRef<int64_t> shape) {
-  return addWeight(symbol, {tensor.str()}, shape, nullptr);
+  return addWeight(symbol, {tensor.str()}, shape, /*parts=*/1, nullptr);
+}
+
+static std::string layerTensor(int64_t layer, const Twine &tensor) {
+  return ("model.layers." + Twine(layer) + "." + tensor).str();
 }
 
 Error ModelBuilder::addLayerWeight(StringRef symbol, StringRef tensor,
-                                   ArrayRef<int64_t> shape) {
+                                   ArrayRef<int64_t> shape, LayerRange range) {
   SmallVector<std::string> tensors;
-  for (int64_t layer = 0; layer < config().layers; ++layer)
-    tensors.push_back(("model.layers." + Twine(layer) + "." + tensor).str());
-  return addWeight(symbol, tensors, shape,
-                   builder.getI64IntegerAttr(config().layers));
+  for (int64_t i = 0; i < range.count; ++i)
+    tensors.push_back(layerTensor(range.first + i, tensor));
+  return addWeight(symbol, tensors, shape, /*parts=*/1,
+                   builder.getI64IntegerAttr(range.count));
 }
 
-Error ModelBuilder::addWeight(StringRef symbol, ArrayRef<std::string> tensors,
-                              ArrayRef<int64_t> shape,
-                              mlir::IntegerAttr layers) {
+Error ModelBuilder::addPartsWeight(StringRef symbol, StringRef prefix,
+                                   int64_t parts, StringRef tensor,
+                                   ArrayRef<int64_t> shape, LayerRange range) {
+  SmallVector<std::string> tensors;
+  for (int64_t i = 0; i < range.count; ++i)
+    for (int64_t part = 0; part < parts; ++part)
+      tensors.push_back(layerTensor(
+          range.first + i, prefix + "." + Twine(part) + "." + tensor));
+  return addWeight(symbol, tensors, shape, parts,
+                   builder.getI64IntegerAttr(range.count));
+}
+
+Expected<r1::WeightOp>
+ModelBuilder::addStored(StringRef symbol, ArrayRef<std::string> tensors,
+                        ArrayRef<int64_t> shape, int64_t parts,
+                        mlir::IntegerAttr layers) {
   SmallVector<mlir::Attribute> origins;
-  unsigned permutedHeads = 0;
   for (const std::string &tensor : tensors) {
     if (options.randomWeights) {
       origins.push_back(
@@ -56,50 +72,119 @@ Error ModelBuilder::addWeight(StringRef symbol, ArrayRef<std::string> tensors,
     if (!found)
       return found.takeError();
     origins.push_back(originOf(**found));
-    permutedHeads = (*found)->permutedHeads;
   }
+  SmallVector<int64_t> whole(shape);
+  whole[0] *= parts;
+  auto type = mlir::RankedTensorType::get(whole, builder.getF32Type());
+  return r1::WeightOp::create(builder, loc(), builder.getStringAttr(symbol),
+                              mlir::TypeAttr::get(type),
+                              builder.getArrayAttr(origins), layers);
+}
 
-  auto type = mlir::RankedTensorType::get(shape, builder.getF32Type());
-  std::string stored = symbol.str();
+static std::string scaleName(StringRef tensor) {
+  return (tensor + "_scale_inv").str();
+}
+
+Error ModelBuilder::addWeight(StringRef symbol, ArrayRef<std::string> tensors,
+                              ArrayRef<int64_t> shape, int64_t parts,
+                              mlir::IntegerAttr layers) {
+  // The tensors of a stack are scaled all or none.
+  for (const std::string &tensor : tensors)
+    if (checkpoint.find(scaleName(tensor)))
+      return addScaled(symbol, tensors, shape, parts, layers);
+
+  const TensorRef *first = checkpoint.find(tensors.front());
+  const unsigned permutedHeads =
+      first && !options.randomWeights ? first->permutedHeads : 0;
+  const std::string stored =
+      permutedHeads ? (symbol + "_interleaved").str() : symbol.str();
+  Expected<r1::WeightOp> weight =
+      addStored(stored, tensors, shape, parts, layers);
+  if (!weight)
+    return weight.takeError();
   if (permutedHeads)
-    stored += "_interleaved";
-  r1::WeightOp::create(builder, loc(), builder.getStringAttr(stored),
-                       mlir::TypeAttr::get(type), builder.getArrayAttr(origins),
-                       layers);
-  if (permutedHeads)
-    addUnpermuted(symbol, stored, type, layers, shape[0] / permutedHeads);
+    addDerived(symbol, stored, [&](mlir::OpBuilder &body, mlir::Value value) {
+      return r1::UnpermuteOp::create(
+          body, loc(), value.getType(), value,
+          builder.getI64IntegerAttr(shape[0] / permutedHeads));
+    });
   return Error::success();
 }
 
-void ModelBuilder::addUnpermuted(StringRef symbol, StringRef stored,
-                                 mlir::RankedTensorType type,
-                                 mlir::IntegerAttr layers, int64_t headDim) {
+Error ModelBuilder::addScaled(StringRef symbol, ArrayRef<std::string> tensors,
+                              ArrayRef<int64_t> shape, int64_t parts,
+                              mlir::IntegerAttr layers) {
+  if (shape.size() != 2)
+    return inputError(checkpoint.path(), "has scales " +
+                                             quoted(scaleName(tensors[0])) +
+                                             " for a vector");
+  const std::array<int64_t, 2> &block = config().scaleBlock;
+  SmallVector<std::string> scaleTensors;
+  for (const std::string &tensor : tensors)
+    scaleTensors.push_back(scaleName(tensor));
+  const std::string stored = (symbol + "_stored").str();
+  Expected<r1::WeightOp> weight =
+      addStored(stored, tensors, shape, parts, layers);
+  if (!weight)
+    return weight.takeError();
+  Expected<r1::WeightOp> scales = addStored(
+      (symbol + "_scale").str(), scaleTensors,
+      {static_cast<int64_t>(divideCeil(shape[0], block[0])),
+       static_cast<int64_t>(divideCeil(shape[1], block[1]))},
+      parts, layers);
+  if (!scales)
+    return scales.takeError();
+  addDerived(symbol, stored, [&](mlir::OpBuilder &body, mlir::Value value) {
+    mlir::Value read = r1::ReadOp::create(
+        body, loc(), scales->getType(),
+        mlir::FlatSymbolRefAttr::get(scales->getSymNameAttr()));
+    return r1::BlockScaleOp::create(
+        body, loc(), value.getType(), value, read, block,
+        parts > 1 ? builder.getI64IntegerAttr(shape[0]) : mlir::IntegerAttr());
+  });
+  return Error::success();
+}
+
+void ModelBuilder::addDerived(StringRef symbol, StringRef source,
+                              Program build) {
+  mlir::Operation *weight = module.lookupSymbol(source);
+  mlir::RankedTensorType type = r1::lookupWeightType(
+      module, mlir::FlatSymbolRefAttr::get(builder.getContext(), source));
   auto derived = r1::DerivedOp::create(
       builder, loc(), builder.getStringAttr(symbol), mlir::TypeAttr::get(type),
-      layers, /*placement=*/nullptr);
+      weight->getAttrOfType<mlir::IntegerAttr>("layers"),
+      /*placement=*/nullptr);
   mlir::OpBuilder body =
       mlir::OpBuilder::atBlockEnd(&derived.getBody().emplaceBlock());
-  mlir::Value value = r1::ReadOp::create(
-      body, loc(), type,
-      mlir::FlatSymbolRefAttr::get(builder.getContext(), stored));
-  value = r1::UnpermuteOp::create(body, loc(), type, value,
-                                  builder.getI64IntegerAttr(headDim));
+  mlir::Value value = build(
+      body, r1::ReadOp::create(
+                body, loc(), type,
+                mlir::FlatSymbolRefAttr::get(builder.getContext(), source)));
+  derived.setType(cast<mlir::RankedTensorType>(value.getType()));
   r1::YieldOp::create(body, loc(), value);
 }
 
-void ModelBuilder::beginForward() {
+r1::KVCacheType ModelBuilder::cacheType() {
   const int64_t context =
       options.maxContext ? options.maxContext : config().maxPositions;
+  const int64_t positions = alignTo(context, r1::KVCacheType::kPanel);
   mlir::Type element =
       options.kvElement ? options.kvElement : builder.getF32Type();
-  auto cacheType = r1::KVCacheType::get(
-      builder.getContext(), config().layers, config().kvHeads, config().headDim,
-      element, alignTo(context, r1::KVCacheType::kPanel));
+  if (const std::optional<LatentConfig> &latent = config().latent)
+    return r1::KVCacheType::get(builder.getContext(), config().layers,
+                                /*heads=*/1, latent->rank + latent->rotaryDim,
+                                element, positions, latent->rank);
+  return r1::KVCacheType::get(builder.getContext(), config().layers,
+                              config().kvHeads, config().headDim, element,
+                              positions, /*latent=*/0);
+}
+
+void ModelBuilder::beginForward() {
   auto indices = mlir::RankedTensorType::get({mlir::ShapedType::kDynamic},
                                              builder.getI32Type());
   forward = mlir::func::FuncOp::create(
       builder, loc(), "forward",
-      builder.getFunctionType({indices, indices, indices, indices, cacheType},
+      builder.getFunctionType({indices, indices, indices, indices, cacheType()},
                               rows(config().vocabSize)));
   builder.setInsertionPointToStart(forward.addEntryBlock());
 }

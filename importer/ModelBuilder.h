@@ -9,7 +9,14 @@
 
 namespace sputnik {
 
-/// Fills a module with the weights and the `@forward` of one model.
+/// Layers of the checkpoint that share an `r1.layers`.
+struct LayerRange {
+  int64_t first, count;
+};
+
+/// Fills a module with the weights and the `@forward` of one model. A tensor
+/// that has another named `<tensor>_scale_inv` is multiplied by the scales
+/// there, one for each block of ModelConfig::scaleBlock.
 class ModelBuilder {
 public:
   ModelBuilder(const Checkpoint &checkpoint, mlir::ModuleOp module,
@@ -30,10 +37,25 @@ public:
   /// Declares the stack of the tensors `model.layers.N.<tensor>`. Rows that the
   /// checkpoint has in another order come back in Hugging Face's.
   llvm::Error addLayerWeight(llvm::StringRef symbol, llvm::StringRef tensor,
-                             llvm::ArrayRef<int64_t> shape);
+                             llvm::ArrayRef<int64_t> shape) {
+    return addLayerWeight(symbol, tensor, shape, {0, config().layers});
+  }
+  llvm::Error addLayerWeight(llvm::StringRef symbol, llvm::StringRef tensor,
+                             llvm::ArrayRef<int64_t> shape, LayerRange range);
+  /// Declares the stack of `model.layers.N.<prefix>.E.<tensor>`, matrices of
+  /// `shape` for each of `parts` values of E, one under the other.
+  llvm::Error addPartsWeight(llvm::StringRef symbol, llvm::StringRef prefix,
+                             int64_t parts, llvm::StringRef tensor,
+                             llvm::ArrayRef<int64_t> shape, LayerRange range);
+
+  /// Declares `symbol` as what `build` makes of the declared weight `source`.
+  using Program =
+      llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Value)>;
+  void addDerived(llvm::StringRef symbol, llvm::StringRef source,
+                  Program build);
 
   /// Opens `@forward`: further ops go into its body. The cache has kvHeads
-  /// heads of headDim features for each layer.
+  /// heads of headDim features for each layer, or latents.
   void beginForward();
   /// Returns the logits from `@forward`.
   void endForward(mlir::Value logits);
@@ -50,14 +72,19 @@ public:
 private:
   llvm::Error addWeight(llvm::StringRef symbol,
                         llvm::ArrayRef<std::string> tensors,
-                        llvm::ArrayRef<int64_t> shape,
+                        llvm::ArrayRef<int64_t> shape, int64_t parts,
                         mlir::IntegerAttr layers);
-  /// Declares `symbol` as `stored` with the row order of interleaved RoPE
-  /// undone.
-  void addUnpermuted(llvm::StringRef symbol, llvm::StringRef stored,
-                     mlir::RankedTensorType type, mlir::IntegerAttr layers,
-                     int64_t headDim);
+  /// Declares what is stored in `tensors`, each of `shape`.
+  llvm::Expected<r1::WeightOp>
+  addStored(llvm::StringRef symbol, llvm::ArrayRef<std::string> tensors,
+            llvm::ArrayRef<int64_t> shape, int64_t parts,
+            mlir::IntegerAttr layers);
+  llvm::Error addScaled(llvm::StringRef symbol,
+                        llvm::ArrayRef<std::string> tensors,
+                        llvm::ArrayRef<int64_t> shape, int64_t parts,
+                        mlir::IntegerAttr layers);
   r1::OriginAttr originOf(const TensorRef &tensor);
+  r1::KVCacheType cacheType();
 
   const Checkpoint &checkpoint;
   mlir::ModuleOp module;

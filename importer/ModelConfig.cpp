@@ -90,16 +90,27 @@ void checkRope(ConfigFields &fields, const RopeConfig &rope) {
     fields.fail("the yarn scaling's beta_slow is not less than its beta_fast");
 }
 
+/// How much longer contexts sharpen scores, after the YaRN paper.
+static double yarnScale(double factor, double weight) {
+  return 0.1 * weight * std::log(factor) + 1;
+}
+
 double RopeConfig::cosSinFactor(bool honourAttnFactor) const {
   if (kind != Kind::Yarn)
     return 1;
   if (attentionFactor)
     return *attentionFactor;
-  const auto scale = [&](double m) { return 0.1 * m * std::log(factor) + 1; };
-  double result = scale(1);
+  double result = yarnScale(factor, 1);
   if (mscale.value_or(0) != 0 && mscaleAllDim.value_or(0) != 0)
-    result = scale(*mscale) / scale(*mscaleAllDim);
+    result = yarnScale(factor, *mscale) / yarnScale(factor, *mscaleAllDim);
   return honourAttnFactor ? result * attnFactor.value_or(1) : result;
+}
+
+double RopeConfig::scoreFactor() const {
+  if (kind != Kind::Yarn)
+    return 1;
+  const double scale = yarnScale(factor, mscaleAllDim.value_or(0));
+  return scale * scale;
 }
 
 } // namespace sputnik

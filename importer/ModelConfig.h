@@ -11,6 +11,7 @@
 #include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -48,6 +49,33 @@ struct RopeConfig {
   /// What cos and sin are multiplied with: 1 unless the kind is yarn. Without
   /// `honourAttnFactor`, what Hugging Face computes.
   double cosSinFactor(bool honourAttnFactor = true) const;
+  /// What latent attention multiplies scores with besides: the square of what
+  /// `mscaleAllDim` comes to.
+  double scoreFactor() const;
+};
+
+/// Latent attention: keys and values of all heads are made from one latent.
+struct LatentConfig {
+  /// Features between the two matrices that make queries; 0: there is one.
+  int64_t queryRank = 0;
+  int64_t rank = 0;     ///< Features of the latent.
+  int64_t keyDim = 0;   ///< Of each head's queries and keys, without the
+  int64_t rotaryDim = 0; ///< features that RoPE turns, which keys share.
+  int64_t valueDim = 0; ///< Of each head.
+  /// The checkpoint's rotary pairs are neighbours.
+  bool interleaved = true;
+};
+
+/// Layers from `firstLayer` on have experts in place of one feed-forward net.
+struct ExpertsConfig {
+  int64_t firstLayer = 0; ///< At most the number of layers.
+  int64_t count = 0;      ///< A multiple of groups, at least twice as many.
+  int64_t chosen = 0;     ///< At most those of the kept groups.
+  int64_t groups = 0, keptGroups = 0;
+  int64_t shared = 0;    ///< Experts that every token uses.
+  int64_t innerSize = 0; ///< Of one expert.
+  bool normalize = true; ///< The factors of a token's experts add up to scale.
+  double scale = 1;
 };
 
 /// Sizes and constants of a model, from config.json or from GGUF metadata. All
@@ -71,6 +99,11 @@ struct ModelConfig {
   bool attentionOutputBias = false; ///< Of o.
   bool qkNorm = false; ///< RMS norms over each head of q and k (qwen3).
   RopeConfig rope;
+  /// Both of `deepseek_v3`, where headDim is latent->rotaryDim.
+  std::optional<LatentConfig> latent;
+  std::optional<ExpertsConfig> experts;
+  /// Rows and columns that share a scale where weights are stored with scales.
+  std::array<int64_t, 2> scaleBlock = {128, 128};
   /// Each less than vocabSize. A checkpoint's generation_config.json, the
   /// better source, takes precedence over its config.json.
   std::optional<int64_t> bosId;

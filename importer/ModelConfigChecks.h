@@ -10,6 +10,8 @@ namespace sputnik {
 
 inline constexpr int64_t maxDimension = 1 << 24;
 inline constexpr int64_t maxLayers = 1000;
+inline constexpr int64_t maxLatent = 1 << 14;
+inline constexpr int64_t maxExperts = 4096;
 inline constexpr int64_t maxHeadDim = 4096;
 inline constexpr int64_t maxContext = 1 << 30;
 

@@ -61,7 +61,12 @@ struct EncodeWeights final : r1::impl::EncodeWeightsPassBase<EncodeWeights> {
       Scheme to = Scheme::F32;
       if (type.getRank() == 2) {
         bool lookedUpOnly = llvm::all_of(readers, llvm::IsaPred<EmbedOp>);
-        to = lookedUpOnly && scheme != Scheme::F32 ? Scheme::BF16 : scheme;
+        bool precise = llvm::any_of(readers, [](Operation *reader) {
+          auto linear = dyn_cast<LinearOp>(reader);
+          return linear && linear.getPrecise();
+        });
+        to = (lookedUpOnly || precise) && scheme != Scheme::F32 ? Scheme::BF16
+                                                                : scheme;
         // Backwards, so that the first rule that fits is the last to set it.
         for (Override &rule : llvm::reverse(rules))
           if (rule.pattern.match(name)) {

@@ -140,7 +140,7 @@ private:
         return false;
       }
       for (Slice slice : inputs)
-        if (slice.blocked || slice.first % head) {
+        if (slice.blocked || slice.first % head || cutsHeads(head)) {
           refusal = llvm::formatv("heads of {0} features do not start where "
                                   "those of the linear do",
                                   head);
@@ -164,6 +164,17 @@ private:
       break;
     }
     llvm_unreachable("handled above");
+  }
+
+  /// Whether a split that is in the region cuts the linear's result within one
+  /// of its heads.
+  bool cutsHeads(int64_t head) const {
+    for (Operation *op : group.getOps())
+      if (isa<SplitOp>(op))
+        for (Type type : op->getResultTypes())
+          if (cast<RankedTensorType>(type).getDimSize(1) % head)
+            return true;
+    return false;
   }
 
   bool acceptsElementwise(Operation *op, ArrayRef<Slice> inputs,

@@ -17,18 +17,18 @@ using namespace sputnik::r1;
 
 /// `attn_q_k_v` for attn_q, attn_k and attn_v: the words that all names start
 /// with once, then the rest of each.
-static std::string joinNames(ArrayRef<LinearOp> linears) {
-  StringRef first = LinearOp(linears.front()).getWeight();
+static std::string joinNames(ArrayRef<StringRef> names) {
+  StringRef first = names.front();
   size_t common = 0;
   for (size_t i = 0; i < first.size(); ++i)
-    if (first[i] == '_' && llvm::all_of(linears, [&](LinearOp linear) {
-          return linear.getWeight().starts_with(first.take_front(i + 1));
+    if (first[i] == '_' && llvm::all_of(names, [&](StringRef name) {
+          return name.starts_with(first.take_front(i + 1));
         }))
       common = i + 1;
-  std::string name = first.str();
-  for (LinearOp linear : linears.drop_front())
-    name += ("_" + linear.getWeight().drop_front(common)).str();
-  return name;
+  std::string joined = first.str();
+  for (StringRef name : names.drop_front())
+    joined += ("_" + name.drop_front(common)).str();
+  return joined;
 }
 
 static int64_t getFeatures(LinearOp linear) {
@@ -99,7 +99,8 @@ struct MergeLinears final : r1::impl::MergeLinearsPassBase<MergeLinears> {
     setProgramResult(derived, ConcatOp::create(builder, some.getLoc(),
                                                RankedTensorType::get(
                                                    shape, builder.getF32Type()),
-                                               inputs, blockRows));
+                                               inputs, blockRows,
+                                               /*part=*/nullptr));
     return FlatSymbolRefAttr::get(derived.getSymNameAttr());
   }
 
@@ -108,7 +109,10 @@ struct MergeLinears final : r1::impl::MergeLinearsPassBase<MergeLinears> {
     OpBuilder builder(first);
     IntegerAttr blockRows =
         blockwise ? builder.getI64IntegerAttr(block) : IntegerAttr();
-    std::string name = joinNames(linears);
+    SmallVector<StringRef> names;
+    for (LinearOp linear : linears)
+      names.push_back(linear.getWeight());
+    std::string name = joinNames(names);
     FlatSymbolRefAttr weight =
         stack(symbols, linears, name, /*bias=*/false, blockRows);
     FlatSymbolRefAttr bias;
@@ -129,7 +133,8 @@ struct MergeLinears final : r1::impl::MergeLinearsPassBase<MergeLinears> {
         LinearOp::create(builder, loc,
                          RankedTensorType::get({ShapedType::kDynamic, rows},
                                                builder.getF32Type()),
-                         first.getInput(), weight, first.getLayer(), bias);
+                         first.getInput(), weight, first.getLayer(), bias,
+                         first.getPreciseAttr());
     auto split =
         SplitOp::create(builder, loc, types, whole.getResult(), blockRows);
     remark::passed(loc,
@@ -166,10 +171,12 @@ struct MergeLinears final : r1::impl::MergeLinearsPassBase<MergeLinears> {
     GraphReaders readers = collectGraphReaders(module);
 
     // Linears by what they read, in program order.
-    llvm::MapVector<std::tuple<Block *, Value, Value>, SmallVector<LinearOp>>
+    llvm::MapVector<std::tuple<Block *, Value, Value, int>,
+                    SmallVector<LinearOp>>
         groups;
     module.walk<WalkOrder::PreOrder>([&](LinearOp linear) {
-      groups[{linear->getBlock(), linear.getInput(), linear.getLayer()}]
+      groups[{linear->getBlock(), linear.getInput(), linear.getLayer(),
+              linear.getPrecise()}]
           .push_back(linear);
     });
     for (auto &[key, group] : groups) {
@@ -196,7 +203,44 @@ struct MergeLinears final : r1::impl::MergeLinearsPassBase<MergeLinears> {
       if (group.size() > 1)
         merge(symbols, group, /*blockwise=*/false);
     }
+    module.walk([&](ExpertsUpOp up) { mergeExperts(up, symbols, readers); });
     eraseUnreadWeights(module);
+  }
+
+  /// Gate and up of each expert in blocks, as those of one SwiGLU.
+  void mergeExperts(ExpertsUpOp op, SymbolTable &symbols,
+                    const GraphReaders &readers) {
+    if (!op.getUpAttr() || readers.lookup(op.getGateAttr().getAttr()).size() != 1 ||
+        readers.lookup(op.getUpAttr().getAttr()).size() != 1)
+      return;
+    Operation *gate = symbols.lookup(op.getGate());
+    Operation *up = symbols.lookup(*op.getUp());
+    if (getEncoding(getWeightType(gate)) || getEncoding(getWeightType(up)))
+      return;
+    DerivedOp derived = createProgram(
+        symbols, gate->isBeforeInBlock(up) ? up : gate,
+        joinNames({op.getGate(), *op.getUp()}),
+        gate->getAttrOfType<IntegerAttr>("layers"));
+    OpBuilder builder(derived.getBody().front().getTerminator());
+    Value inputs[] = {inlineWeight(builder, gate), inlineWeight(builder, up)};
+    int64_t part = op.getSlotFeatures();
+    int64_t columns = getWeightType(gate).getDimSize(1);
+    auto type = RankedTensorType::get(
+        {2 * static_cast<int64_t>(op.getExperts() * llvm::alignTo(part, block)),
+         columns},
+        builder.getF32Type());
+    setProgramResult(derived, ConcatOp::create(
+                                  builder, op.getLoc(), type, inputs,
+                                  builder.getI64IntegerAttr(block),
+                                  builder.getI64IntegerAttr(part)));
+    remark::passed(op.getLoc(),
+                   remark::RemarkOpts::name("Merge").category(getArgument()))
+        << remark::add("gate and up of {0} experts merged into @{1}",
+                       op.getExperts(), derived.getSymName());
+    op.setGateAttr(FlatSymbolRefAttr::get(derived.getSymNameAttr()));
+    op.removeUpAttr();
+    op.setBlockAttr(builder.getI64IntegerAttr(block));
+    numMerged += 2;
   }
 };
 } // namespace

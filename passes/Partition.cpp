@@ -31,12 +31,33 @@ static int64_t chooseGranule(RegionOp region, LinearOp linear) {
   return granule;
 }
 
+/// Heads that share the latents as they are loaded: as many as fill the lanes
+/// of a vector, but not so many that threads go without.
+static int64_t chooseHeads(LatentAttentionOp op) {
+  return op.getForm() == LatentForm::Absorbed
+             ? std::min<int64_t>(op.getHeads(), 16)
+             : 1;
+}
+
 static PartitionAttr choosePartition(RegionOp region) {
   MLIRContext *context = region.getContext();
   auto linears = region.getBody().getOps<LinearOp>();
   if (!linears.empty())
     return PartitionAttr::get(context, SplitKind::Features,
                               chooseGranule(region, *linears.begin()));
+  auto latent = region.getBody().getOps<LatentAttentionOp>();
+  if (!latent.empty())
+    return PartitionAttr::get(context, SplitKind::Heads,
+                              chooseHeads(*latent.begin()));
+  if (!region.getBody().getOps<ExpertsUpOp>().empty())
+    return PartitionAttr::get(context, SplitKind::Experts, 1);
+  auto down = region.getBody().getOps<ExpertsDownOp>();
+  if (!down.empty()) {
+    EncodingAttr encoding = getEncoding(
+        lookupWeightType(*down.begin(), (*down.begin()).getDownAttr()));
+    return PartitionAttr::get(context, SplitKind::Features,
+                              encoding ? encoding.getPanel() : 1);
+  }
   bool attends = !region.getBody().getOps<AttentionOp>().empty();
   return PartitionAttr::get(
       context, attends ? SplitKind::HeadsAndTokens : SplitKind::Tokens, 1);

@@ -186,6 +186,35 @@ def SpecializePhasesPass : R1_Pass<"r1-specialize-phases"> {
            "most rows of a chunk of a prompt">];
 }
 
+def ChooseLatentFormPass : R1_Pass<"r1-choose-latent-form"> {
+  let summary = "Choose for each phase how latent attention forms its products";
+  let description = [{
+    With few rows, keys are absorbed into the queries, and values are formed of
+    the weighted sum of latents: a latent is multiplied with nothing but the
+    queries. With many rows, keys and values of a position are formed once for
+    all rows. The pass takes the form with fewer multiply-adds for the most rows
+    that the phase may have. Absorbing needs the matrices of keys transposed.
+
+    ```mlir
+    %1 = r1.latent_attention %q, %p, %cache[%layer] keys @k_b values @v_b
+      at %slots, %positions scale 0.1 : ...
+    ```
+    becomes, in `@decode`,
+    ```mlir
+    r1.derived @k_b_absorbed layers(61) : tensor<65536x128xf32> {
+      %0 = r1.read @k_b : tensor<16384x512xf32>
+      %1 = r1.transpose %0 part 128 : tensor<16384x512xf32> -> tensor<65536x128xf32>
+      r1.yield %1 : tensor<65536x128xf32>
+    }
+    %1 = r1.latent_attention %q, %p, %cache[%layer] keys @k_b_absorbed values @v_b
+      at %slots, %positions scale 0.1 form absorbed : ...
+    ```
+  }];
+  let statistics = [
+    Statistic<"numAbsorbed", "num-absorbed", "Ops in absorbed form">,
+    Statistic<"numExpanded", "num-expanded", "Ops in expanded form">];
+}
+
 def StageActivationsPass : R1_Pass<"r1-stage-activations"> {
   let summary = "Round activations to what the dot instructions of linears take";
   let description = [{

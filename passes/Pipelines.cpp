@@ -27,6 +27,15 @@ void sputnik::r1::buildPipeline(OpPassManager &pm,
     pm.addPass(createMergeLinearsPass());
   }
 
+  // The last change of the graph that is the same for every phase is done.
+  SpecializePhasesPassOptions phases;
+  phases.verifyRows = options.verifyRows;
+  phases.prefillRows = options.prefillRows;
+  pm.addPass(createSpecializePhasesPass(phases));
+  // Adds a weight: before weights are encoded.
+  if (optimize)
+    pm.addPass(createChooseLatentFormPass());
+
   // As soon as no pass changes which weights there are.
   EncodeWeightsPassOptions encode;
   encode.scheme = options.scheme;
@@ -35,12 +44,6 @@ void sputnik::r1::buildPipeline(OpPassManager &pm,
   // Separate from the scheme: the oracle reads the same values row-major.
   if (optimize)
     pm.addPass(createPackWeightsPass());
-
-  // All that is the same for every phase is done by now.
-  SpecializePhasesPassOptions phases;
-  phases.verifyRows = options.verifyRows;
-  phases.prefillRows = options.prefillRows;
-  pm.addPass(createSpecializePhasesPass(phases));
   // Needs the phases and the encodings; before regions, so that a cast joins
   // the region that makes its operand.
   if (optimize)

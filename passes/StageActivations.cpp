@@ -19,18 +19,23 @@ struct StageActivations final
     : r1::impl::StageActivationsPassBase<StageActivations> {
   using Base::Base;
 
-  /// The element type that a kernel for `linear` takes rows in, or why that is
+  /// The element type that a kernel for `product` takes rows in, or why that is
   /// f32.
-  static Type chooseElement(LinearOp linear, TargetAttr target, PhaseKind phase,
+  static Type chooseElement(ProductInterface product, FlatSymbolRefAttr matrix,
+                            TargetAttr target, PhaseKind phase,
                             std::string &obstacle) {
-    EncodingAttr encoding =
-        getEncoding(lookupWeightType(linear, linear.getWeightAttr()));
-    Builder builder(linear.getContext());
+    EncodingAttr encoding = getEncoding(lookupWeightType(product, matrix));
+    Builder builder(product.getContext());
+    int64_t inner = product.getInnerFeatures();
+    auto rows = cast<RankedTensorType>(product.getRoundableRows()->get().getType());
+    bool partsOfRows = inner != rows.getDimSize(1);
     if (encoding && encoding.getBlock()) {
       if (target.getInt8Dot() == IntDotKind::None)
         obstacle = "the target has no int8 dot instruction";
       else if (encoding.getPanel() == 1)
         obstacle = "it is not packed";
+      else if (partsOfRows && inner % kQuantBlock)
+        obstacle = "slots of rows are not whole blocks";
       else
         return builder.getI8Type();
       return nullptr;
@@ -38,7 +43,7 @@ struct StageActivations final
     if (phase != PhaseKind::Prefill || target.getBf16Dot() == DotKind::FMA)
       return nullptr;
     if (encoding && encoding.getScheme() == Scheme::BF16 &&
-        encoding.getStep() == 2)
+        encoding.getStep() == 2 && (!partsOfRows || inner % 2 == 0))
       return builder.getBF16Type();
     obstacle = "it is not stored in bf16 with step 2";
     return nullptr;
@@ -47,30 +52,37 @@ struct StageActivations final
   void stage(func::FuncOp function, TargetAttr target, PhaseKind phase) {
     // By block and input: a cast inside a loop must not serve one outside.
     DenseMap<std::tuple<Block *, Value, Type>, CastOp> casts;
-    function.walk<WalkOrder::PreOrder>([&](LinearOp linear) {
-      Value input = linear.getInput();
+    function.walk<WalkOrder::PreOrder>([&](ProductInterface product) {
+      OpOperand *rows = product.getRoundableRows();
+      if (!rows)
+        return;
+      SmallVector<FlatSymbolRefAttr> matrices;
+      product.getMatrices(matrices);
+      Value input = rows->get();
       auto type = cast<RankedTensorType>(input.getType());
       if (!type.getElementType().isF32())
         return;
       std::string obstacle;
-      Type element = chooseElement(linear, target, phase, obstacle);
+      Type element =
+          chooseElement(product, matrices.front(), target, phase, obstacle);
       if (!element) {
         if (!obstacle.empty())
           remark::missed(
-              linear.getLoc(),
+              product.getLoc(),
               remark::RemarkOpts::name("Stage").category(getArgument()))
-              << ("@" + linear.getWeight() + " takes f32 rows: " + obstacle)
+              << ("@" + matrices.front().getValue() +
+                  " takes f32 rows: " + obstacle)
                      .str();
         return;
       }
-      CastOp &shared = casts[{linear->getBlock(), input, element}];
+      CastOp &shared = casts[{product->getBlock(), input, element}];
       if (!shared) {
-        OpBuilder builder(linear);
-        shared = CastOp::create(builder, linear.getLoc(), type.clone(element),
+        OpBuilder builder(product);
+        shared = CastOp::create(builder, product.getLoc(), type.clone(element),
                                 input);
         ++numCasts;
       }
-      linear.getInputMutable().assign(shared.getResult());
+      rows->assign(shared.getResult());
       ++numStaged;
     });
   }

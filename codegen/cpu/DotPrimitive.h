@@ -16,6 +16,9 @@ namespace sputnik::cpu {
 /// sums, which go into the f32 sums of the product when the chunk is done.
 class DotPrimitive {
 public:
+  /// Weight rows of a panel.
+  static constexpr int64_t kPanel = 16;
+
   /// The instruction that multiplies.
   enum class Kind {
     FMA,      ///< f32 activations.

@@ -3,12 +3,11 @@
 //
 // One emitter serves GEMV (decode), a few rows (verify) and GEMM (prefill): a
 // tile of P panels of 16 weight rows times T activation rows is kept in
-// registers over the whole inner dimension. A panel's sums are formed in the
-// same order whatever T is, so that decode and verify agree to the bit.
+// registers over the whole inner dimension.
 //
 //===----------------------------------------------------------------------===//
 
-#include "codegen/cpu/DotPrimitive.h"
+#include "codegen/cpu/PanelTile.h"
 #include "codegen/cpu/Phase.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -20,28 +19,7 @@ using namespace sputnik::cpu;
 
 namespace {
 
-constexpr int64_t kPanel = 16;
-
-/// Panels and activation rows held in registers.
-struct Tile {
-  int64_t panels, rows;
-};
-
-/// The tile for a phase, from the target's registers. A sum of 16 rows takes
-/// 512 / vector_bits registers.
-Tile chooseTile(r1::TargetAttr target, r1::PhaseKind phase, bool blocks) {
-  int64_t perSum = std::max<int64_t>(1, 512 / target.getVectorBits());
-  int64_t sums = target.getVectorRegisters() / perSum;
-  // Blocks have partial sums beside the sums.
-  if (blocks && phase != r1::PhaseKind::Decode)
-    return sums >= 32 ? Tile{2, phase == r1::PhaseKind::Prefill ? 6 : 4}
-                      : Tile{1, std::max<int64_t>(2, sums / 4)};
-  if (phase == r1::PhaseKind::Decode)
-    return {std::max<int64_t>(1, sums / 4), 1};
-  if (sums >= 32)
-    return phase == r1::PhaseKind::Prefill ? Tile{4, 6} : Tile{4, 4};
-  return {1, std::max<int64_t>(2, sums / 2)};
-}
+constexpr int64_t kPanel = DotPrimitive::kPanel;
 
 class LinearKernel {
 public:
@@ -76,9 +54,8 @@ public:
 
 private:
   Rows emitPrologue();
-  using Sums = SmallVector<SmallVector<Value>>; // [panel][row]
-  Sums emitTile(Value panel, int64_t panelCount, Value firstRow,
-                int64_t rowCount);
+  TileSums emitTile(Value panel, int64_t panelCount, Value firstRow,
+                    int64_t rowCount);
   Value biasAt(Value panel);
   void emitRegisterPanels(Value begin, Value end);
   void emitRegisterEpilogue(Value panel, Value row, ArrayRef<Value> sums);
@@ -127,8 +104,8 @@ Rows LinearKernel::emitPrologue() {
   return *rows;
 }
 
-LinearKernel::Sums LinearKernel::emitTile(Value panel, int64_t panelCount,
-                                          Value firstRow, int64_t rowCount) {
+TileSums LinearKernel::emitTile(Value panel, int64_t panelCount, Value firstRow,
+                               int64_t rowCount) {
   Value base = p.at(weight, p.mul(panel, panelBytes));
   SmallVector<DotPrimitive::Row> rows;
   for (int64_t t = 0; t < rowCount; ++t) {
@@ -138,58 +115,10 @@ LinearKernel::Sums LinearKernel::emitTile(Value panel, int64_t panelCount,
                     : p.min(p.add(firstRow, t), p.sub(input.count, p.i64(1)));
     rows.push_back(dot.rowAt(p, p.rowPtr(input, row), columns));
   }
-  SmallVector<DotPrimitive::Panel> panelsOfTile;
+  SmallVector<Value> addresses;
   for (int64_t i = 0; i < panelCount; ++i)
-    panelsOfTile.push_back(dot.panelAt(p, p.at(base, i * panelBytes), columns));
-
-  // One chunk, of which `width` columns exist.
-  auto multiply = [&](Value chunk, int64_t width, ValueRange sums) {
-    SmallVector<Value> partial;
-    for (int64_t i = 0; i < panelCount; ++i)
-      for (int64_t t = 0; t < rowCount; ++t)
-        partial.push_back(
-            dot.begin(p, panelsOfTile[i], rows[t], chunk,
-                      sums[i * rowCount + t]));
-    for (int64_t line = 0; line * dot.getLine() < width; ++line) {
-      int64_t exist = std::min(width - line * dot.getLine(), dot.getLine());
-      SmallVector<DotPrimitive::Operand> x;
-      for (const DotPrimitive::Row &row : rows)
-        x.push_back(dot.loadActivations(p, row, chunk, line, exist));
-      for (int64_t i = 0; i < panelCount; ++i) {
-        DotPrimitive::Operand w =
-            dot.loadWeights(p, panelsOfTile[i], chunk, line);
-        for (int64_t t = 0; t < rowCount; ++t) {
-          Value &sum = partial[i * rowCount + t];
-          sum = dot.dot(p, w, x[t], sum);
-        }
-      }
-    }
-    SmallVector<Value> next;
-    for (int64_t i = 0; i < panelCount; ++i) {
-      Value scales = dot.loadScales(p, panelsOfTile[i], chunk);
-      for (int64_t t = 0; t < rowCount; ++t)
-        next.push_back(dot.finish(p, partial[i * rowCount + t], scales,
-                                  dot.loadScale(p, rows[t], chunk),
-                                  sums[i * rowCount + t]));
-    }
-    return next;
-  };
-  SmallVector<Value> sums(panelCount * rowCount,
-                          p.splat(p.f32Vec(kPanel), 0.0));
-  int64_t chunks = columns / dot.getChunk();
-  if (chunks)
-    sums = p.loop(p.i64(0), p.i64(chunks), 1, sums,
-                  [&](Value chunk, ValueRange carried) {
-                    return multiply(chunk, dot.getChunk(), carried);
-                  });
-  if (int64_t rest = columns % dot.getChunk())
-    sums = multiply(p.i64(chunks), rest, sums);
-  Sums result(panelCount);
-  for (int64_t i = 0; i < panelCount; ++i)
-    for (int64_t t = 0; t < rowCount; ++t)
-      result[i].push_back(
-          dot.scaleRows(p, panelsOfTile[i], sums[i * rowCount + t]));
-  return result;
+    addresses.push_back(p.at(base, i * panelBytes));
+  return emitPanelTile(p, dot, columns, addresses, rows);
 }
 
 Value LinearKernel::biasAt(Value panel) {
@@ -202,21 +131,10 @@ static void storePanel(Phase &p, const Rows &rows, Value row, Value panel,
   Value feature = p.mul(panel, kPanel);
   Value ptr = p.at(p.rowPtr(rows, row),
                    p.mul(feature, p.bytesOf(rows.element)));
-  if (!rows.exact || rows.features % kPanel == 0) {
+  if (!rows.exact || rows.features % kPanel == 0)
     p.storeFromF32(value, rows.element, ptr);
-    return;
-  }
-  SmallVector<int32_t> lanes(kPanel);
-  std::iota(lanes.begin(), lanes.end(), 0);
-  Type words = p.vecType(kPanel, p.b.getI32Type());
-  Value index = arith::ConstantOp::create(
-      p.b, p.loc,
-      DenseElementsAttr::get(cast<VectorType>(words), ArrayRef(lanes)));
-  Value left = arith::TruncIOp::create(
-      p.b, p.loc, p.b.getI32Type(), p.sub(p.i64(rows.features), feature));
-  Value mask = arith::CmpIOp::create(p.b, p.loc, arith::CmpIPredicate::slt,
-                                     index, p.broadcast(left, kPanel));
-  LLVM::MaskedStoreOp::create(p.b, p.loc, value, ptr, mask, 4);
+  else
+    storeLanes(p, value, ptr, p.sub(p.i64(rows.features), feature));
 }
 
 /// Ops after the product, feature by feature, on the 16 sums of each panel.
@@ -284,7 +202,7 @@ void LinearKernel::emitRegisterPanels(Value begin, Value end) {
   auto tiles = [&](Value first, Value last, int64_t count) {
     p.loop(first, last, count, [&](Value panel) {
       forTiles(input.count, [&](Value row) {
-        Sums sums = emitTile(panel, count, row, tile.rows);
+        TileSums sums = emitTile(panel, count, row, tile.rows);
         for (int64_t t = 0; t < tile.rows; ++t) {
           Value current = p.add(row, t);
           SmallVector<Value> column;
@@ -368,7 +286,7 @@ void LinearKernel::emitHeads(Value begin, Value end) {
         int64_t count = (panelsPerUnit - done + chunks - chunk - 1) /
                         (chunks - chunk);
         Value panel = p.add(p.mul(unit, panelsPerUnit), done);
-        Sums sums = emitTile(panel, count, row, tile.rows);
+        TileSums sums = emitTile(panel, count, row, tile.rows);
         for (int64_t i = 0; i < count; ++i)
           for (int64_t t = 0; t < tile.rows; ++t) {
             Value sum = sums[i][t];

@@ -104,6 +104,7 @@ public:
 private:
   LogicalResult emitRegion(r1::RegionOp region);
   LogicalResult emitKernel(r1::RegionOp region);
+  LogicalResult emitProduct(r1::ProductInterface product);
   LogicalResult emitLayers(r1::LayersOp layers);
   Rows place(Value value, r1::BufferAttr buffer);
   /// Threads keep to their own rows from one region by tokens to the next, as
@@ -141,6 +142,28 @@ static SmallVector<r1::BufferAttr> resultBuffers(r1::RegionOp region) {
   return buffers;
 }
 
+/// Where `value` lies, null for what is not in the arena.
+static r1::BufferAttr bufferOf(Value value) {
+  // A residual stream lies where it was before its loop.
+  while (true) {
+    if (auto layers = value.getDefiningOp<r1::LayersOp>()) {
+      value = layers.getInput();
+      continue;
+    }
+    auto argument = dyn_cast<BlockArgument>(value);
+    auto layers = argument ? dyn_cast<r1::LayersOp>(
+                                 argument.getOwner()->getParentOp())
+                           : r1::LayersOp();
+    if (!layers || argument != layers.getStream())
+      break;
+    value = layers.getInput();
+  }
+  auto region = value.getDefiningOp<r1::RegionOp>();
+  if (!region)
+    return nullptr;
+  return resultBuffers(region)[cast<OpResult>(value).getResultNumber()];
+}
+
 bool PhaseEmitter::needsBarrier(r1::RegionOp region) const {
   if (sinceBarrier.empty())
     return false;
@@ -161,11 +184,9 @@ bool PhaseEmitter::needsBarrier(r1::RegionOp region) const {
       return true;
     WalkResult reads = earlier.walk([&](Operation *op) {
       for (Value operand : op->getOperands())
-        if (auto producer = operand.getDefiningOp<r1::RegionOp>()) {
-          unsigned index = cast<OpResult>(operand).getResultNumber();
-          if (collides(resultBuffers(producer)[index]))
-            return WalkResult::interrupt();
-        }
+        if (r1::BufferAttr buffer = bufferOf(operand);
+            buffer && collides(buffer))
+          return WalkResult::interrupt();
       return WalkResult::advance();
     });
     if (reads.wasInterrupted())
@@ -253,10 +274,55 @@ LogicalResult PhaseEmitter::emitKernel(r1::RegionOp region) {
         emitAttention(p, region, attention);
       return success();
     }
+    if (auto product = dyn_cast<r1::ProductInterface>(op))
+      return emitProduct(product);
     if (!isRowOp(&op))
       return op.emitOpError("has no kernel");
   }
   emitTokenRegion(p, region);
+  return success();
+}
+
+/// An op on several matrices that is alone in its region.
+LogicalResult PhaseEmitter::emitProduct(r1::ProductInterface product) {
+  SmallVector<FlatSymbolRefAttr> matrices;
+  product.getMatrices(matrices);
+  bool packed = true;
+  OpOperand *rows = product.getRoundableRows();
+  Type element = rows ? getElementTypeOrSelf(rows->get().getType())
+                      : Type(p.f32Type());
+  for (FlatSymbolRefAttr matrix : matrices) {
+    RankedTensorType type = r1::lookupWeightType(product, matrix);
+    r1::EncodingAttr encoding = r1::getEncoding(type);
+    if (!encoding)
+      return product->emitOpError() << matrix << " is not encoded";
+    packed &= succeeded(DotPrimitive::get(encoding, element, p.target)) &&
+              type.getDimSize(0) / product.getMatrixParts() %
+                      encoding.getPanel() ==
+                  0;
+  }
+  if (!packed && !element.isF32())
+    return product->emitOpError("no kernel takes ") << element << " rows";
+  if (auto op = dyn_cast<r1::ExpertsUpOp>(product.getOperation())) {
+    if (packed && op.getBlock() == DotPrimitive::kPanel)
+      emitPackedExpertsUp(p, op);
+    else if (op.getUp() && element.isF32())
+      emitPlainExpertsUp(p, op);
+    else
+      return op.emitOpError("no kernel takes gate and up in blocks like these");
+  } else if (auto op = dyn_cast<r1::ExpertsDownOp>(product.getOperation())) {
+    // Whole panels are read and written.
+    if (packed && !p.rows(op.getResult()).exact)
+      emitPackedExpertsDown(p, op);
+    else if (element.isF32())
+      emitPlainExpertsDown(p, op);
+    else
+      return op.emitOpError("no kernel returns its result");
+  } else {
+    auto attention = cast<r1::LatentAttentionOp>(product.getOperation());
+    packed ? emitLatentAttention(p, attention)
+           : emitPlainLatentAttention(p, attention);
+  }
   return success();
 }
 

@@ -90,6 +90,12 @@ void DescriptorEmitter::emitConstant(StringRef symbol, LLVM::Linkage linkage,
   LLVM::ReturnOp::create(builder, loc, init());
 }
 
+/// What one row needs of `all` of a weight of `user`.
+static uint64_t fractionRead(r1::WeightUserInterface user, int64_t all) {
+  return static_cast<uint64_t>(static_cast<double>(all) *
+                               user.getFractionRead());
+}
+
 /// The bytes that one run of `user` reads of weights that are not in `seen`; it
 /// looks up single rows of an embedding.
 static uint64_t countWeightBytes(r1::WeightUserInterface user,
@@ -103,7 +109,8 @@ static uint64_t countWeightBytes(r1::WeightUserInterface user,
     RankedTensorType type = r1::lookupWeightType(user, name);
     Operation *weight = SymbolTable::lookupNearestSymbolFrom(user, name);
     if (seen.insert(weight).second)
-      bytes += r1::getEncoding(type).getBytes(type.getShape());
+      bytes += fractionRead(user,
+                            r1::getEncoding(type).getBytes(type.getShape()));
   }
   return bytes;
 }
@@ -226,16 +233,19 @@ static Traffic countTraffic(func::FuncOp decode) {
   Traffic traffic;
   llvm::DenseSet<Operation *> seen;
   decode.walk([&](r1::WeightUserInterface user) {
-    int64_t times = 1;
-    if (auto layers = user->getParentOfType<r1::LayersOp>())
-      times = layers.getCount();
+    auto layers = user->getParentOfType<r1::LayersOp>();
+    uint64_t times = layers ? layers.getCount() : 1;
     traffic.bytes += times * countWeightBytes(user, seen);
-    if (auto linear = dyn_cast<r1::LinearOp>(user.getOperation())) {
-      auto in = cast<RankedTensorType>(linear.getInput().getType());
-      auto out = cast<RankedTensorType>(linear.getType());
-      uint64_t macs = times * in.getDimSize(1) * out.getDimSize(1);
+    auto product = dyn_cast<r1::ProductInterface>(user.getOperation());
+    if (!product)
+      return;
+    SmallVector<FlatSymbolRefAttr> matrices;
+    product.getMatrices(matrices);
+    for (FlatSymbolRefAttr matrix : matrices) {
+      int64_t values = r1::lookupWeightType(user, matrix).getNumElements();
+      uint64_t macs = times * fractionRead(user, values);
       traffic.macs += macs;
-      if (times == 1)
+      if (!layers)
         traffic.headMacs += macs;
     }
   });

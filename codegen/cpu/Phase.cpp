@@ -70,13 +70,18 @@ void Phase::wait() {
                        ValueRange{barrier, threads});
 }
 
-Value sputnik::cpu::cacheHeadPtr(Phase &phase, r1::KVCacheType cache,
-                                 Value slot, Value layer, Value head) {
+Value sputnik::cpu::cacheLayerPtr(Phase &phase, r1::KVCacheType cache,
+                                  Value slot, Value layer) {
   Value base = phase.load(phase.ptrType(),
                           phase.at(phase.caches, phase.mul(slot, 8)), 8);
   auto layers = cast<r1::LayersOp>(
       cast<BlockArgument>(layer).getOwner()->getParentOp());
-  Value cacheLayer = phase.add(phase.scalars.lookup(layer), layers.getFirst());
-  Value index = phase.add(phase.mul(cacheLayer, cache.getHeads()), head);
-  return phase.at(base, phase.mul(index, 2 * cache.getHeadBytes()));
+  Value index = phase.add(phase.scalars.lookup(layer), layers.getFirst());
+  return phase.at(base, phase.mul(index, cache.getLayerBytes()));
+}
+
+Value sputnik::cpu::cacheHeadPtr(Phase &phase, r1::KVCacheType cache,
+                                 Value slot, Value layer, Value head) {
+  return phase.at(cacheLayerPtr(phase, cache, slot, layer),
+                  phase.mul(head, 2 * cache.getHeadBytes()));
 }

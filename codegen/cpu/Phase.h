@@ -108,6 +108,22 @@ void emitPlainAttention(Phase &phase, r1::RegionOp region,
 void emitAttention(Phase &phase, r1::RegionOp region,
                    r1::AttentionOp attention);
 
+/// The same for ops that are alone in their region.
+void emitPlainExpertsUp(Phase &phase, r1::ExpertsUpOp op);
+void emitPlainExpertsDown(Phase &phase, r1::ExpertsDownOp op);
+void emitPackedExpertsUp(Phase &phase, r1::ExpertsUpOp op);
+void emitPackedExpertsDown(Phase &phase, r1::ExpertsDownOp op);
+void emitPlainLatentAttention(Phase &phase, r1::LatentAttentionOp op);
+void emitLatentAttention(Phase &phase, r1::LatentAttentionOp op);
+
+/// Chooses the experts of one row, whose scores, chosen and factors are given.
+void emitRoute(Phase &phase, r1::RouteOp op, mlir::Value scores,
+               mlir::Value chosen, mlir::Value factors);
+
+/// Address of what one layer of a slot's cache holds.
+mlir::Value cacheLayerPtr(Phase &phase, r1::KVCacheType cache, mlir::Value slot,
+                          mlir::Value layer);
+
 /// Address of the keys of one KV head: [positions/16][dim][16]; the values,
 /// [positions][dim], follow them.
 mlir::Value cacheHeadPtr(Phase &phase, r1::KVCacheType cache, mlir::Value slot,

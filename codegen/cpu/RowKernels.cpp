@@ -121,6 +121,30 @@ struct RowEmitter {
     });
   }
 
+  void emit(r1::LatentAppendOp op) {
+    r1::KVCacheType cache = op.getCache().getType();
+    Type element = cache.getElement();
+    Value position = p.index(op.getPositions(), row);
+    Value out = p.at(cacheLayerPtr(p, cache, p.index(op.getSlots(), row),
+                                   op.getLayer()),
+                     p.mul(position, cache.getDim() * p.bytesOf(element)));
+    int64_t first = 0;
+    for (Value part : {op.getLatent(), op.getKey()}) {
+      Value in = p.rowPtr(p.rows(part), row);
+      int64_t size = cast<RankedTensorType>(part.getType()).getDimSize(1);
+      p.vectorLoop(size, p.lanes(), [&](Value i, int64_t width) {
+        setElement(out, p.add(i, first), this->element(in, i, width), element);
+      });
+      first += size;
+    }
+  }
+
+  void emit(r1::RouteOp op) {
+    emitRoute(p, op, source(op.getScores()),
+              p.rowPtr(p.rows(op.getChosen()), row),
+              p.rowPtr(p.rows(op.getFactors()), row));
+  }
+
   void emit(r1::AddOp op) {
     Value a = p.rowPtr(p.rows(op.getLhs()), row);
     Value c = p.rowPtr(p.rows(op.getRhs()), row);
@@ -296,7 +320,7 @@ Value sputnik::cpu::emitSwiGLU(Emit &e, Value gate, Value up) {
 bool sputnik::cpu::isRowOp(Operation *op) {
   return isa<r1::RMSNormOp, r1::RopeOp, r1::KVAppendOp, r1::AddOp,
              r1::SwiGLUOp, r1::CastOp, r1::SplitOp, r1::SelectRowsOp,
-             r1::EmbedOp, r1::RopeTableOp>(op);
+             r1::EmbedOp, r1::RopeTableOp, r1::LatentAppendOp, r1::RouteOp>(op);
 }
 
 void sputnik::cpu::emitRowOp(Phase &phase, Operation *op, Value row,
@@ -305,7 +329,8 @@ void sputnik::cpu::emitRowOp(Phase &phase, Operation *op, Value row,
   llvm::TypeSwitch<Operation *>(op)
       .Case<r1::RMSNormOp, r1::RopeOp, r1::KVAppendOp, r1::AddOp, r1::SwiGLUOp,
             r1::CastOp, r1::SplitOp, r1::SelectRowsOp, r1::EmbedOp,
-            r1::RopeTableOp>([&](auto typed) { emitter.emit(typed); });
+            r1::RopeTableOp, r1::LatentAppendOp, r1::RouteOp>(
+          [&](auto typed) { emitter.emit(typed); });
 }
 
 void sputnik::cpu::emitTokenRegion(Phase &p, r1::RegionOp region) {
@@ -333,8 +358,10 @@ void sputnik::cpu::emitTokenRegion(Phase &p, r1::RegionOp region) {
       Value shaped;
       if (auto append = dyn_cast<r1::KVAppendOp>(op))
         shaped = append.getKeys() ? append.getKeys() : append.getValues();
+      else if (auto append = dyn_cast<r1::LatentAppendOp>(op))
+        shaped = append.getLatent();
       else
-        shaped = op.getResult(0);
+        shaped = isa<r1::RouteOp>(op) ? op.getOperand(0) : op.getResult(0);
       int64_t features =
           cast<RankedTensorType>(shaped.getType()).getDimSize(1);
       emitRowOp(p, &op, row, {nullptr, nullptr, features, nullptr, nullptr});

@@ -85,10 +85,25 @@ private:
         .Case([&](r1::ConcatOp concat) {
           node.kind = Kind::Concat;
           node.group = concat.getBlock().value_or(0);
+          node.part = concat.getPart().value_or(0);
         })
         .Case([&](r1::UnpermuteOp unpermute) {
           node.kind = Kind::Unpermute;
           node.group = unpermute.getHeadDim();
+        })
+        .Case([&](r1::SliceRowsOp slice) {
+          node.kind = Kind::SliceRows;
+          node.part = slice.getPart();
+          node.group = slice.getFirst();
+        })
+        .Case([&](r1::TransposeOp transpose) {
+          node.kind = Kind::Transpose;
+          node.part = transpose.getPart();
+        })
+        .Case([&](r1::BlockScaleOp scale) {
+          node.kind = Kind::BlockScale;
+          node.part = scale.getPart().value_or(node.rows);
+          node.block = {scale.getBlock()[0], scale.getBlock()[1]};
         })
         .Case([&](r1::EncodeOp) {
           node.kind = Kind::Round;
@@ -118,12 +133,14 @@ private:
   }
 
   Expected<unsigned> addStored(r1::WeightOp weight) {
-    ArrayRef<int64_t> shape =
-        cast<mlir::RankedTensorType>(weight.getType()).getShape();
+    SmallVector<int64_t> shape(
+        cast<mlir::RankedTensorType>(weight.getType()).getShape());
     Node node;
     node.kind = Kind::Read;
     node.rows = shape[0];
     node.columns = shape.size() == 2 ? shape[1] : 1;
+    shape[0] /= weight.getOrigins().size() / r1::getWeightLayers(weight);
+    node.part = shape[0];
     for (auto origin : weight.getOrigins().getAsRange<r1::OriginAttr>()) {
       Expected<WeightProgram::Source> source =
           resolve(weight.getSymName(), origin, shape);
@@ -205,6 +222,12 @@ Error WeightProgram::Evaluator::run(const WeightProgram &program,
     return runConcat(program, index, layer, first, count, out);
   case Kind::Unpermute:
     return runUnpermute(program, index, layer, first, count, out);
+  case Kind::SliceRows:
+    return runSliceRows(program, index, layer, first, count, out);
+  case Kind::Transpose:
+    return runTranspose(program, index, layer, first, count, out);
+  case Kind::BlockScale:
+    return runBlockScale(program, index, layer, first, count, out);
   case Kind::Zero:
     std::fill_n(out, count * node.columns, 0.0f);
     return Error::success();
@@ -235,7 +258,19 @@ Error WeightProgram::Evaluator::runRead(const WeightProgram &program,
                                         int64_t first, int64_t count,
                                         float *out) {
   const Node &node = program.nodes[index];
-  const Source &source = node.sources[node.sources.size() == 1 ? 0 : layer];
+  // Parts are separate tensors.
+  while (first / node.part != (first + count - 1) / node.part) {
+    const int64_t run = node.part - first % node.part;
+    if (Error error = runRead(program, index, layer, first, run, out))
+      return error;
+    out += run * node.columns;
+    first += run;
+    count -= run;
+  }
+  const int64_t parts = node.rows / node.part, part = first / node.part;
+  const bool stacked = static_cast<int64_t>(node.sources.size()) != parts;
+  const Source &source = node.sources[(stacked ? layer * parts : 0) + part];
+  first %= node.part;
   // Rows of a matrix are whole blocks; those of a vector need not be.
   const int64_t block = blockElements(source.type);
   const int64_t begin = first * node.columns,
@@ -273,24 +308,31 @@ Error WeightProgram::Evaluator::runConcat(const WeightProgram &program,
                                           float *out) {
   const Node &node = program.nodes[index];
   const int64_t operands = node.inputs.size(), end = first + count;
+  const int64_t part =
+      node.part ? node.part : program.nodes[node.inputs[0]].rows;
+  const int64_t partRows =
+      node.group ? operands * static_cast<int64_t>(alignTo(part, node.group))
+                 : 0;
   int64_t inputStart = 0; // The result row of input 0, without blocks.
   unsigned input = 0;
   for (int64_t row = first; row < end;) {
-    // The longest run of rows from here that are consecutive in one operand.
-    int64_t inputRow, run;
+    // The longest run of rows from here that are consecutive in one operand,
+    // and how many of those exist.
+    int64_t inputRow, run, present;
     if (node.group) {
-      input = row / node.group % operands;
-      inputRow = row / (node.group * operands) * node.group + row % node.group;
-      run = node.group - row % node.group;
+      const int64_t inPart = row % partRows, block = node.group;
+      input = inPart / block % operands;
+      inputRow = inPart / (block * operands) * block + inPart % block;
+      run = std::min(block - inPart % block, end - row);
+      present = std::clamp<int64_t>(part - inputRow, 0, run);
+      inputRow += row / partRows * part;
     } else {
       while (row - inputStart >= program.nodes[node.inputs[input]].rows)
         inputStart += program.nodes[node.inputs[input++]].rows;
       inputRow = row - inputStart;
-      run = program.nodes[node.inputs[input]].rows - inputRow;
+      run = present = std::min(
+          program.nodes[node.inputs[input]].rows - inputRow, end - row);
     }
-    run = std::min(run, end - row);
-    const int64_t rows = program.nodes[node.inputs[input]].rows;
-    const int64_t present = std::clamp<int64_t>(rows - inputRow, 0, run);
     float *target = out + (row - first) * node.columns;
     if (present)
       if (Error error = this->run(program, node.inputs[input], layer, inputRow,
@@ -323,6 +365,77 @@ Error WeightProgram::Evaluator::runUnpermute(const WeightProgram &program,
     for (int64_t r = 0; r < run; ++r, ++row)
       std::copy_n(source + 2 * r * columns, columns,
                   out + (row - first) * columns);
+  }
+  return Error::success();
+}
+
+Error WeightProgram::Evaluator::runSliceRows(const WeightProgram &program,
+                                             unsigned index, int64_t layer,
+                                             int64_t first, int64_t count,
+                                             float *out) {
+  const Node &node = program.nodes[index];
+  const int64_t parts = program.nodes[node.inputs[0]].rows / node.part;
+  const int64_t taken = node.rows / parts;
+  for (int64_t row = first; row < first + count;) {
+    const int64_t run = std::min(taken - row % taken, first + count - row);
+    if (Error error = this->run(program, node.inputs[0], layer,
+                                row / taken * node.part + node.group +
+                                    row % taken,
+                                run, out + (row - first) * node.columns))
+      return error;
+    row += run;
+  }
+  return Error::success();
+}
+
+Error WeightProgram::Evaluator::runTranspose(const WeightProgram &program,
+                                             unsigned index, int64_t layer,
+                                             int64_t first, int64_t count,
+                                             float *out) {
+  const Node &node = program.nodes[index];
+  const int64_t part = node.part,
+                columns = program.nodes[node.inputs[0]].columns;
+  std::vector<float> values(part * columns);
+  for (int64_t row = first; row < first + count;) {
+    const int64_t column = row % columns;
+    const int64_t run = std::min(columns - column, first + count - row);
+    if (Error error = this->run(program, node.inputs[0], layer,
+                                row / columns * part, part, values.data()))
+      return error;
+    for (int64_t r = 0; r < run; ++r, ++row)
+      for (int64_t i = 0; i < part; ++i)
+        out[(row - first) * part + i] = values[i * columns + column + r];
+  }
+  return Error::success();
+}
+
+Error WeightProgram::Evaluator::runBlockScale(const WeightProgram &program,
+                                              unsigned index, int64_t layer,
+                                              int64_t first, int64_t count,
+                                              float *out) {
+  const Node &node = program.nodes[index];
+  if (Error error = run(program, node.inputs[0], layer, first, count, out))
+    return error;
+  const auto [rows, columns] = node.block;
+  const int64_t across = divideCeil(node.columns, columns);
+  const auto scaleRow = [&](int64_t row) {
+    return row / node.part * static_cast<int64_t>(divideCeil(node.part, rows)) +
+           row % node.part / rows;
+  };
+  const int64_t firstScale = scaleRow(first);
+  const int64_t scaleRows = scaleRow(first + count - 1) - firstScale + 1;
+  std::vector<float> scales(scaleRows * across);
+  if (Error error = run(program, node.inputs[1], layer, firstScale, scaleRows,
+                        scales.data()))
+    return error;
+  for (int64_t row = 0; row < count; ++row) {
+    const float *scale =
+        scales.data() + (scaleRow(first + row) - firstScale) * across;
+    float *values = out + row * node.columns;
+    for (int64_t column = 0; column < node.columns; column += columns, ++scale)
+      for (int64_t i = column; i < std::min(node.columns, column + columns);
+           ++i)
+        values[i] *= *scale;
   }
   return Error::success();
 }

@@ -9,6 +9,7 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/Error.h"
 
+#include <array>
 #include <vector>
 
 namespace sputnik {
@@ -53,6 +54,15 @@ public:
     llvm::Error runUnpermute(const WeightProgram &program, unsigned node,
                              int64_t layer, int64_t first, int64_t count,
                              float *out);
+    llvm::Error runSliceRows(const WeightProgram &program, unsigned node,
+                             int64_t layer, int64_t first, int64_t count,
+                             float *out);
+    llvm::Error runTranspose(const WeightProgram &program, unsigned node,
+                             int64_t layer, int64_t first, int64_t count,
+                             float *out);
+    llvm::Error runBlockScale(const WeightProgram &program, unsigned node,
+                              int64_t layer, int64_t first, int64_t count,
+                              float *out);
     struct Touched {
       llvm::ArrayRef<uint8_t> bytes;
       llvm::ArrayRef<uint8_t> file;
@@ -61,7 +71,17 @@ public:
   };
 
 private:
-  enum class Kind { Read, ScaleColumns, Concat, Unpermute, Round, Zero };
+  enum class Kind {
+    Read,
+    ScaleColumns,
+    Concat,
+    Unpermute,
+    SliceRows,
+    Transpose,
+    BlockScale,
+    Round,
+    Zero
+  };
 
   /// A stored tensor.
   struct Source {
@@ -76,11 +96,16 @@ private:
     int64_t rows, columns;
     /// Earlier nodes.
     llvm::SmallVector<unsigned, 4> inputs;
-    /// Rows of a concat's blocks, 0 for none; rows of an unpermute's heads.
+    /// Rows of a concat's blocks, 0 for none; rows of an unpermute's heads;
+    /// where a slice starts in its part.
     int64_t group = 0;
+    /// Rows of the operands' parts; of a read, those of one stored tensor.
+    int64_t part = 0;
+    /// Rows and columns of scaled blocks.
+    std::array<int64_t, 2> block = {1, 1};
     /// What a value in the middle of a program is rounded to.
     r1::Scheme scheme = r1::Scheme::F32;
-    /// Of a read: one for each layer, or one for all.
+    /// Of a read: one for each part of each layer, or of one for all.
     std::vector<Source> sources;
   };
 

@@ -256,24 +256,5 @@ TEST_F(Graph, ContextBeyondTheModels) {
                             "at most that, found 65");
 }
 
-TEST_F(Graph, ArchitectureWithoutABuilder) {
-  const char *shared = std::getenv("SPUTNIK_SHARED_DATA");
-  const std::string file =
-      (shared ? shared : SPUTNIK_SOURCE_DIR "/../shared/data") +
-      std::string("/configs/DeepSeek-R1.config.json");
-  Expected<InputFile> config = InputFile::open(file);
-  if (!config) {
-    consumeError(config.takeError());
-    GTEST_SKIP() << "no " << file;
-  }
-  folder.write("config.json", config->text());
-  Expected<Checkpoint> checkpoint = Checkpoint::openConfigOnly(folder.path());
-  EXPECT_VALUE(checkpoint);
-  EXPECT_EQ(errorOf(*checkpoint),
-            folder.path() + ": has the architecture 'deepseek_v3', which "
-                            "cannot be compiled, expected one of llama, qwen2, "
-                            "qwen3");
-}
-
 } // namespace
 } // namespace sputnik::testing

@@ -182,14 +182,23 @@ TEST(Goldens, Open) {
     EXPECT_VALUE(checkpoint);
     const ModelConfig &config = checkpoint->config();
     EXPECT_EQ(config.vocabSize, golden.getAsObject()->getInteger("vocab_size"));
+    const std::optional<LatentConfig> &latent = config.latent;
+    const int64_t values =
+        config.heads * (latent ? latent->valueDim : config.headDim);
+    const int64_t dense =
+        config.experts ? config.experts->firstLayer : config.layers;
     for (int64_t i = 0; i < config.layers; ++i) {
       const std::string layer = "model.layers." + std::to_string(i) + ".";
-      EXPECT_VALUE(checkpoint->tensor(
-          layer + "self_attn.q_proj.weight",
-          {config.heads * config.headDim, config.hiddenSize}));
-      EXPECT_VALUE(
-          checkpoint->tensor(layer + "mlp.down_proj.weight",
-                             {config.hiddenSize, config.intermediateSize}));
+      EXPECT_VALUE(checkpoint->tensor(layer + "self_attn.o_proj.weight",
+                                      {config.hiddenSize, values}));
+      if (i < dense)
+        EXPECT_VALUE(
+            checkpoint->tensor(layer + "mlp.down_proj.weight",
+                               {config.hiddenSize, config.intermediateSize}));
+      else
+        EXPECT_VALUE(checkpoint->tensor(
+            layer + "mlp.experts.1.down_proj.weight",
+            {config.hiddenSize, config.experts->innerSize}));
     }
     EXPECT_EQ(config.tieWordEmbeddings, !checkpoint->find("lm_head.weight"));
     ++opened;

@@ -1,0 +1,354 @@
+//===- ExpertsKernel.cpp - Products with chosen experts -------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Slots of rows are sorted by expert, and each expert's matrix is multiplied
+// with its slots together: one slot in decode, a GEMM in prefill. Matrices of
+// experts that nobody chose are not touched. Every thread sorts for itself,
+// which takes less time than to wait for another that does.
+//
+//===----------------------------------------------------------------------===//
+
+#include "codegen/cpu/PanelTile.h"
+#include "codegen/cpu/Phase.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sputnik;
+using namespace sputnik::cpu;
+
+namespace {
+
+constexpr int64_t kPanel = DotPrimitive::kPanel;
+
+/// The matrices of one weight.
+struct ExpertMatrices {
+  ExpertMatrices(Phase &p, Operation *op, FlatSymbolRefAttr name, Value layer,
+                 int64_t experts)
+      : type(r1::lookupWeightType(op, name)),
+        encoding(r1::getEncoding(type)), columns(type.getDimSize(1)),
+        rows(type.getDimSize(0) / experts),
+        base(p.weightPtr(op, name, layer)) {}
+
+  RankedTensorType type;
+  r1::EncodingAttr encoding;
+  int64_t columns;
+  int64_t rows; ///< Of one expert.
+  Value base;
+
+  Value panelAt(Phase &p, Value expert, Value panel) const {
+    Value index = p.add(p.mul(expert, rows / kPanel), panel);
+    return p.at(base, p.mul(index, encoding.getPanelBytes(columns)));
+  }
+  /// Of a packed weight or any other: slow.
+  Value valueAt(Phase &p, Value expert, Value row, Value column) const {
+    return loadWeight(p, encoding, columns, base,
+                      p.add(p.mul(expert, rows), row), column);
+  }
+};
+
+/// Slots of rows by expert, in this thread's scratch.
+class SortedSlots {
+public:
+  SortedSlots(Phase &p, const Rows &chosen, int64_t experts)
+      : p(p), experts(experts), slots(chosen.features),
+        counts(p.allocateScratch(experts * 8)),
+        ends(p.allocateScratch(experts * 8)),
+        order(p.allocateScratch(p.attr.getMaxRows() * slots * 8)) {
+    p.loop(p.i64(0), p.i64(experts), 1,
+           [&](Value e) { store(p.i64(0), counts, e); });
+    forSlots(chosen, [&](Value, Value expert) {
+      store(p.add(load(counts, expert), 1), counts, expert);
+    });
+    p.loop(p.i64(0), p.i64(experts), 1, {p.i64(0)},
+           [&](Value e, ValueRange first) -> SmallVector<Value> {
+             store(first[0], ends, e);
+             return {p.add(first[0], load(counts, e))};
+           });
+    forSlots(chosen, [&](Value index, Value expert) {
+      Value end = load(ends, expert);
+      store(index, order, end);
+      store(p.add(end, 1), ends, expert);
+    });
+  }
+
+  /// Calls `body(expert, first, count)` for experts that have slots: those from
+  /// place `first` of the order on.
+  void forExperts(function_ref<void(Value, Value, Value)> body) const {
+    p.loop(p.i64(0), p.i64(experts), 1, [&](Value expert) {
+      Value count = load(counts, expert);
+      p.ifThen(p.less(p.i64(0), count), [&] {
+        body(expert, p.sub(load(ends, expert), count), count);
+      });
+    });
+  }
+
+  /// Row and slot at a place of the order.
+  std::pair<Value, Value> slotAt(Value place) const {
+    Value index = load(order, place);
+    return {p.div(index, slots), p.rem(index, slots)};
+  }
+
+private:
+  Value load(Value base, Value i) const {
+    return p.load(p.i64Type(), p.at(base, p.mul(i, 8)), 8);
+  }
+  void store(Value value, Value base, Value i) {
+    p.store(value, p.at(base, p.mul(i, 8)), 8);
+  }
+  void forSlots(const Rows &chosen, function_ref<void(Value, Value)> body) {
+    p.loop(p.i64(0), chosen.count, 1, [&](Value row) {
+      p.loop(p.i64(0), p.i64(slots), 1, [&](Value slot) {
+        Value word = p.load(p.b.getI32Type(),
+                            p.at(p.rowPtr(chosen, row), p.mul(slot, 4)), 4);
+        body(p.add(p.mul(row, slots), slot), p.widen(word));
+      });
+    });
+  }
+
+  Phase &p;
+  int64_t experts, slots;
+  Value counts, ends, order;
+};
+
+/// Multiplies panels of one expert with its slots, tile by tile.
+class ExpertProduct {
+public:
+  ExpertProduct(Phase &p, const ExpertMatrices &matrices, const Rows &input,
+                const SortedSlots &sorted, int64_t panelsTogether)
+      : p(p), matrices(matrices), input(input), sorted(sorted),
+        dot(*DotPrimitive::get(matrices.encoding, input.element, p.target)),
+        tile(chooseTile(p.target, p.attr.getKind(),
+                        matrices.encoding.getBlock())),
+        together(panelsTogether) {
+    if (tile.panels < together)
+      tile.rows = std::max<int64_t>(1, tile.rows / together);
+    tile.panels = llvm::alignTo(tile.panels, together);
+  }
+
+  /// One slot and the sums of the panels from `panel` on.
+  using Epilogue =
+      function_ref<void(Value row, Value slot, Value panel, ArrayRef<Value>)>;
+  /// Panels [begin, end), multiples of those that belong together.
+  void emit(Value expert, Value first, Value count, Value begin, Value end,
+            Epilogue epilogue) {
+    auto tiles = [&](Value from, Value to, int64_t panels) {
+      p.loop(from, to, panels, [&](Value panel) {
+        p.loop(p.i64(0), count, tile.rows, [&](Value place) {
+          emitTile(expert, first, count, panel, panels, place, epilogue);
+        });
+      });
+    };
+    Value wide = p.mul(p.div(p.sub(end, begin), tile.panels), tile.panels);
+    Value middle = p.add(begin, wide);
+    tiles(begin, middle, tile.panels);
+    if (tile.panels != together)
+      tiles(middle, end, together);
+  }
+
+private:
+  void emitTile(Value expert, Value first, Value count, Value panel,
+                int64_t panels, Value place, Epilogue epilogue) {
+    SmallVector<std::pair<Value, Value>> slots;
+    SmallVector<DotPrimitive::Row> rows;
+    for (int64_t t = 0; t < tile.rows; ++t) {
+      // Slots beyond the last compute the last one again and are not stored.
+      Value inside = p.min(p.add(place, t), p.sub(count, p.i64(1)));
+      slots.push_back(sorted.slotAt(p.add(first, inside)));
+      rows.push_back(rowAt(slots.back().first, slots.back().second));
+    }
+    SmallVector<Value> addresses;
+    for (int64_t i = 0; i < panels; ++i)
+      addresses.push_back(matrices.panelAt(p, expert, p.add(panel, i)));
+    TileSums sums = emitPanelTile(p, dot, matrices.columns, addresses, rows);
+    for (int64_t t = 0; t < tile.rows; ++t) {
+      SmallVector<Value> column;
+      for (ArrayRef<Value> panelSums : sums)
+        column.push_back(panelSums[t]);
+      auto [row, slot] = slots[t];
+      if (t == 0)
+        epilogue(row, slot, panel, column);
+      else
+        p.ifThen(p.less(p.add(place, t), count),
+                 [&, row = row, slot = slot] {
+                   epilogue(row, slot, panel, column);
+                 });
+    }
+  }
+
+  /// The slot of a row that the product runs over: all of it, or a part.
+  DotPrimitive::Row rowAt(Value row, Value slot) {
+    int64_t inner = matrices.columns;
+    DotPrimitive::Row all =
+        dot.rowAt(p, p.rowPtr(input, row), input.features);
+    if (input.features == inner)
+      return all;
+    all.values = p.at(all.values,
+                      p.mul(slot, inner * p.bytesOf(input.element)));
+    Value blocks = p.mul(slot, inner / r1::kQuantBlock * 4);
+    if (all.scales)
+      all.scales = p.at(all.scales, blocks);
+    if (all.corrections)
+      all.corrections = p.at(all.corrections, blocks);
+    return all;
+  }
+
+  Phase &p;
+  const ExpertMatrices &matrices;
+  const Rows &input;
+  const SortedSlots &sorted;
+  DotPrimitive dot;
+  Tile tile;
+  int64_t together;
+};
+
+Value maxOfZero(Phase &p, Value a) {
+  return arith::MaxSIOp::create(p.b, p.loc, a, p.i64(0));
+}
+
+/// Stores one panel of `size` features that start at `ptr`.
+void storeFeatures(Phase &p, Value value, Value ptr, Value panel,
+                   int64_t size) {
+  Value at = p.at(ptr, p.mul(panel, kPanel * 4));
+  if (size % kPanel == 0)
+    p.store(value, at, 4);
+  else
+    storeLanes(p, value, at, p.sub(p.i64(size), p.mul(panel, kPanel)));
+}
+
+} // namespace
+
+void sputnik::cpu::emitPackedExpertsUp(Phase &p, r1::ExpertsUpOp op) {
+  const Rows in = p.rows(op.getInput()), chosen = p.rows(op.getChosen()),
+             out = p.rows(op.getResult());
+  int64_t experts = op.getExperts(), inner = op.getSlotFeatures();
+  int64_t mark = p.scratchMark();
+  ExpertMatrices matrices(p, op, op.getGateAttr(), op.getLayer(), experts);
+  SortedSlots sorted(p, chosen, experts);
+  ExpertProduct product(p, matrices, in, sorted, /*panelsTogether=*/2);
+
+  // A pair of panels costs as much as its expert has slots; threads take equal
+  // shares of all costs, in the order of experts and pairs.
+  int64_t pairs = matrices.rows / (2 * kPanel);
+  auto [from, to] = p.share(p.mul(chosen.count, chosen.features * pairs));
+  sorted.forExperts([&, from = from, to = to](Value expert, Value first,
+                                              Value count) {
+    Value start = p.mul(first, pairs);
+    auto pairAt = [&](Value cost) {
+      Value before = maxOfZero(p, p.sub(cost, start));
+      Value pair = p.div(p.add(before, p.sub(count, p.i64(1))), count);
+      return p.mul(p.min(pair, p.i64(pairs)), 2);
+    };
+    product.emit(
+        expert, first, count, pairAt(from), pairAt(to),
+        [&](Value row, Value slot, Value panel, ArrayRef<Value> sums) {
+          Value ptr = p.at(p.rowPtr(out, row), p.mul(slot, inner * 4));
+          for (size_t i = 0; i < sums.size(); i += 2)
+            storeFeatures(p, emitSwiGLU(p, sums[i], sums[i + 1]), ptr,
+                          p.div(p.add(panel, i), 2), inner);
+        });
+  });
+  p.restoreScratch(mark);
+}
+
+void sputnik::cpu::emitPackedExpertsDown(Phase &p, r1::ExpertsDownOp op) {
+  const Rows in = p.rows(op.getInput()), chosen = p.rows(op.getChosen()),
+             factors = p.rows(op.getFactors()), out = p.rows(op.getResult());
+  int64_t experts = op.getExperts();
+  int64_t features = out.exact ? out.features
+                               : llvm::alignTo(out.features, kPanel);
+  int64_t mark = p.scratchMark();
+  ExpertMatrices matrices(p, op, op.getDownAttr(), op.getLayer(), experts);
+  SortedSlots sorted(p, chosen, experts);
+  ExpertProduct product(p, matrices, in, sorted, /*panelsTogether=*/1);
+
+  // A thread has its features of all rows: the order of each sum is that of
+  // the experts, however many threads there are.
+  auto [begin, end] =
+      p.share(p.i64(llvm::divideCeil(out.features, kPanel)));
+  Value zero = p.splat(p.f32Vec(kPanel), 0.0);
+  p.loop(p.i64(0), out.count, 1, [&, begin = begin, end = end](Value row) {
+    p.loop(begin, end, 1, [&](Value panel) {
+      storeFeatures(p, zero, p.rowPtr(out, row), panel, features);
+    });
+  });
+  sorted.forExperts([&, begin = begin, end = end](Value expert, Value first,
+                                                  Value count) {
+    product.emit(
+        expert, first, count, begin, end,
+        [&](Value row, Value slot, Value panel, ArrayRef<Value> sums) {
+          Value factor =
+              p.load(p.f32Type(),
+                     p.at(p.rowPtr(factors, row), p.mul(slot, 4)), 4);
+          Value ptr = p.rowPtr(out, row);
+          for (auto [i, sum] : llvm::enumerate(sums)) {
+            Value index = p.add(panel, i);
+            Value old = p.load(p.f32Vec(kPanel),
+                               p.at(ptr, p.mul(index, kPanel * 4)), 4);
+            storeFeatures(p, p.fma(p.broadcast(factor, kPanel), sum, old), ptr,
+                          index, features);
+          }
+        });
+  });
+  p.restoreScratch(mark);
+}
+
+/// The expert of slot `slot` of a row.
+static Value expertAt(Phase &p, const Rows &chosen, Value row, Value slot) {
+  Value ptr = p.at(p.rowPtr(chosen, row), p.mul(slot, 4));
+  return p.widen(p.load(p.b.getI32Type(), ptr, 4));
+}
+
+/// Row `n` of an expert's matrix times the f32 features at `x`.
+static Value plainProduct(Phase &p, const ExpertMatrices &matrices,
+                          Value expert, Value n, Value x) {
+  return p.loop(p.i64(0), p.i64(matrices.columns), 1, {p.f32(0)},
+                [&](Value k, ValueRange sums) -> SmallVector<Value> {
+                  Value w = matrices.valueAt(p, expert, n, k);
+                  Value v = p.load(p.f32Type(), p.at(x, p.mul(k, 4)), 4);
+                  return {p.addf(sums[0], p.mulf(w, v))};
+                })[0];
+}
+
+void sputnik::cpu::emitPlainExpertsUp(Phase &p, r1::ExpertsUpOp op) {
+  const Rows in = p.rows(op.getInput()), chosen = p.rows(op.getChosen()),
+             out = p.rows(op.getResult());
+  int64_t inner = op.getSlotFeatures();
+  ExpertMatrices gate(p, op, op.getGateAttr(), op.getLayer(), op.getExperts());
+  ExpertMatrices up(p, op, op.getUpAttr(), op.getLayer(), op.getExperts());
+  auto [first, last] = p.share(p.i64(out.features));
+  p.loop(p.i64(0), out.count, 1, [&, first = first, last = last](Value row) {
+    Value x = p.rowPtr(in, row), y = p.rowPtr(out, row);
+    p.loop(first, last, 1, [&](Value i) {
+      Value expert = expertAt(p, chosen, row, p.div(i, inner));
+      Value n = p.rem(i, inner);
+      p.store(emitSwiGLU(p, plainProduct(p, gate, expert, n, x),
+                         plainProduct(p, up, expert, n, x)),
+              p.at(y, p.mul(i, 4)), 4);
+    });
+  });
+}
+
+void sputnik::cpu::emitPlainExpertsDown(Phase &p, r1::ExpertsDownOp op) {
+  const Rows in = p.rows(op.getInput()), chosen = p.rows(op.getChosen()),
+             factors = p.rows(op.getFactors()), out = p.rows(op.getResult());
+  ExpertMatrices down(p, op, op.getDownAttr(), op.getLayer(), op.getExperts());
+  auto [first, last] = p.share(p.i64(out.features));
+  p.loop(p.i64(0), out.count, 1, [&, first = first, last = last](Value row) {
+    Value x = p.rowPtr(in, row), y = p.rowPtr(out, row);
+    p.loop(first, last, 1, [&](Value n) {
+      Value sum = p.loop(
+          p.i64(0), p.i64(chosen.features), 1, {p.f32(0)},
+          [&](Value slot, ValueRange sums) -> SmallVector<Value> {
+            Value product = plainProduct(
+                p, down, expertAt(p, chosen, row, slot), n,
+                p.at(x, p.mul(slot, down.columns * 4)));
+            Value factor =
+                p.load(p.f32Type(),
+                       p.at(p.rowPtr(factors, row), p.mul(slot, 4)), 4);
+            return {p.addf(sums[0], p.mulf(factor, product))};
+          })[0];
+      p.store(sum, p.at(y, p.mul(n, 4)), 4);
+    });
+  });
+}

@@ -1,0 +1,38 @@
+//===- PanelTile.h - Panels times rows in registers -------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef SPUTNIK_CODEGEN_CPU_PANELTILE_H
+#define SPUTNIK_CODEGEN_CPU_PANELTILE_H
+
+#include "codegen/cpu/DotPrimitive.h"
+
+namespace sputnik::cpu {
+
+/// Panels and activation rows held in registers.
+struct Tile {
+  int64_t panels, rows;
+};
+
+/// The tile for a phase, from the target's registers; `blocks` says whether the
+/// weights have scales.
+Tile chooseTile(r1::TargetAttr target, r1::PhaseKind phase, bool blocks);
+
+/// Sums of 16 weight rows, [panel][row].
+using TileSums = llvm::SmallVector<llvm::SmallVector<mlir::Value>>;
+
+/// Multiplies panels with rows over all `columns`. A panel's sums are formed in
+/// the same order whatever the tile, so that decode and verify agree to the
+/// bit.
+TileSums emitPanelTile(Emit &e, const DotPrimitive &dot, int64_t columns,
+                       llvm::ArrayRef<mlir::Value> panelAddresses,
+                       llvm::ArrayRef<DotPrimitive::Row> rows);
+
+/// Stores the first `count` (any number; at most 16 exist) of 16 f32 lanes.
+void storeLanes(Emit &e, mlir::Value value, mlir::Value ptr, mlir::Value count);
+
+/// The numbers of the lanes of a panel, as i32.
+mlir::Value laneIndices(Emit &e);
+
+} // namespace sputnik::cpu
+
+#endif // SPUTNIK_CODEGEN_CPU_PANELTILE_H

@@ -1,0 +1,295 @@
+//===- DeepSeekV3.cpp - The deepseek_v3 architecture ----------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "importer/DeepSeekV3.h"
+
+#include "importer/DecoderOps.h"
+
+#include <cmath>
+
+using namespace llvm;
+using mlir::Value;
+
+namespace sputnik {
+namespace {
+
+/// Of the norms inside attention, whatever the configuration says.
+constexpr double kInnerEps = 1e-6;
+
+/// Layers of one form. Their weights have names that begin with `prefix`.
+struct LayerGroup {
+  StringLiteral prefix;
+  LayerRange range;
+  bool experts;
+};
+
+class DeepSeekV3Builder {
+public:
+  explicit DeepSeekV3Builder(ModelBuilder &model)
+      : model(model), ops(model), config(model.config()),
+        latent(*config.latent), experts(*config.experts) {
+    const int64_t dense = experts.firstLayer;
+    if (dense)
+      groups.push_back({"dense_", {0, dense}, false});
+    if (dense < config.layers)
+      groups.push_back({"", {dense, config.layers - dense}, true});
+  }
+
+  Error addWeights();
+  void buildForward();
+
+private:
+  Error addAttention(const LayerGroup &group);
+  Error addDense(const LayerGroup &group);
+  Error addExperts(const LayerGroup &group);
+  /// Declares `symbol` as rows [first, first + count) of each `part` rows of
+  /// `source`; with `rotary`, in the order of rotate-half RoPE.
+  void addRows(const Twine &symbol, const Twine &source, int64_t part,
+               int64_t first, int64_t count, bool rotary = false);
+
+  /// Ops of the layers of one group.
+  struct Layer {
+    DeepSeekV3Builder &model;
+    StringRef prefix;
+    Value index, table;
+
+    std::string name(const Twine &weight) const {
+      return (prefix + weight).str();
+    }
+    Value linear(Value input, const Twine &weight, int64_t features) {
+      return model.ops.linear(input, name(weight), index, features);
+    }
+    Value norm(Value input, const Twine &weight, double eps) {
+      return model.ops.norm(input, name(weight), index, eps);
+    }
+    Value attention(Value input);
+    Value mixture(Value input);
+  };
+  Value buildLayer(const LayerGroup &group, Value stream, Value index,
+                   Value table);
+
+  ModelBuilder &model;
+  DecoderOps ops;
+  const ModelConfig &config;
+  const LatentConfig &latent;
+  const ExpertsConfig &experts;
+  SmallVector<LayerGroup, 2> groups;
+};
+
+void DeepSeekV3Builder::addRows(const Twine &symbol, const Twine &source,
+                                int64_t part, int64_t first, int64_t count,
+                                bool rotary) {
+  model.addDerived(
+      symbol.str(), source.str(), [&](mlir::OpBuilder &body, Value value) {
+        auto type = cast<mlir::RankedTensorType>(value.getType());
+        const int64_t parts = type.getDimSize(0) / part;
+        auto rows = mlir::RankedTensorType::get(
+            {parts * count, type.getDimSize(1)}, type.getElementType());
+        value = r1::SliceRowsOp::create(body, model.loc(), rows, value, part,
+                                        first);
+        if (rotary && latent.interleaved)
+          value = r1::UnpermuteOp::create(body, model.loc(), rows, value,
+                                          body.getI64IntegerAttr(count));
+        return value;
+      });
+}
+
+Error DeepSeekV3Builder::addAttention(const LayerGroup &group) {
+  const int64_t hidden = config.hiddenSize, heads = config.heads,
+                key = latent.keyDim, rotary = latent.rotaryDim,
+                value = latent.valueDim, rank = latent.rank,
+                queryRank = latent.queryRank;
+  struct LayerWeight {
+    StringLiteral symbol, tensor;
+    SmallVector<int64_t, 2> shape;
+    bool present = true;
+  };
+  const LayerWeight weights[] = {
+      {"attn_norm", "input_layernorm.weight", {hidden}},
+      {"attn_q_a",
+       "self_attn.q_a_proj.weight",
+       {queryRank, hidden},
+       queryRank != 0},
+      {"attn_q_a_norm",
+       "self_attn.q_a_layernorm.weight",
+       {queryRank},
+       queryRank != 0},
+      {"attn_q",
+       queryRank ? StringLiteral("self_attn.q_b_proj.weight")
+                 : StringLiteral("self_attn.q_proj.weight"),
+       {heads * (key + rotary), queryRank ? queryRank : hidden}},
+      {"attn_kv_a",
+       "self_attn.kv_a_proj_with_mqa.weight",
+       {rank + rotary, hidden}},
+      {"attn_kv_a_norm", "self_attn.kv_a_layernorm.weight", {rank}},
+      {"attn_kv_b", "self_attn.kv_b_proj.weight", {heads * (key + value), rank}},
+      {"attn_out", "self_attn.o_proj.weight", {hidden, heads * value}},
+      {"ffn_norm", "post_attention_layernorm.weight", {hidden}},
+  };
+  for (const LayerWeight &weight : weights)
+    if (weight.present)
+      if (Error error = model.addLayerWeight(
+              (group.prefix + weight.symbol).str(), weight.tensor, weight.shape,
+              group.range))
+        return error;
+  const StringRef prefix = group.prefix;
+  addRows(prefix + "attn_q_key", prefix + "attn_q", key + rotary, 0, key);
+  addRows(prefix + "attn_q_rotary", prefix + "attn_q", key + rotary, key,
+          rotary, /*rotary=*/true);
+  addRows(prefix + "attn_latent", prefix + "attn_kv_a", rank + rotary, 0, rank);
+  addRows(prefix + "attn_k_rotary", prefix + "attn_kv_a", rank + rotary, rank,
+          rotary, /*rotary=*/true);
+  addRows(prefix + "attn_k_b", prefix + "attn_kv_b", key + value, 0, key);
+  addRows(prefix + "attn_v_b", prefix + "attn_kv_b", key + value, key, value);
+  return Error::success();
+}
+
+Error DeepSeekV3Builder::addDense(const LayerGroup &group) {
+  const int64_t hidden = config.hiddenSize, inner = config.intermediateSize;
+  const std::string name = (group.prefix + "ffn_").str();
+  if (Error error = model.addLayerWeight(name + "gate", "mlp.gate_proj.weight",
+                                         {inner, hidden}, group.range))
+    return error;
+  if (Error error = model.addLayerWeight(name + "up", "mlp.up_proj.weight",
+                                         {inner, hidden}, group.range))
+    return error;
+  return model.addLayerWeight(name + "down", "mlp.down_proj.weight",
+                              {hidden, inner}, group.range);
+}
+
+Error DeepSeekV3Builder::addExperts(const LayerGroup &group) {
+  const int64_t hidden = config.hiddenSize, inner = experts.innerSize,
+                shared = experts.shared * inner;
+  if (Error error = model.addLayerWeight("router", "mlp.gate.weight",
+                                         {experts.count, hidden}, group.range))
+    return error;
+  if (Error error = model.addLayerWeight("router_bias",
+                                         "mlp.gate.e_score_correction_bias",
+                                         {experts.count}, group.range))
+    return error;
+  for (StringRef matrix : {"gate", "up", "down"}) {
+    const std::string tensor = (matrix + "_proj.weight").str();
+    const bool down = matrix == "down";
+    const auto shape = [&](int64_t width) -> SmallVector<int64_t, 2> {
+      return {down ? hidden : width, down ? width : hidden};
+    };
+    if (Error error = model.addPartsWeight(("experts_" + matrix).str(),
+                                           "mlp.experts", experts.count, tensor,
+                                           shape(inner), group.range))
+      return error;
+    if (Error error = model.addLayerWeight(("shared_" + matrix).str(),
+                                           "mlp.shared_experts." + tensor,
+                                           shape(shared), group.range))
+      return error;
+  }
+  return Error::success();
+}
+
+Error DeepSeekV3Builder::addWeights() {
+  if (Error error = ops.addEmbedding())
+    return error;
+  for (const LayerGroup &group : groups) {
+    if (Error error = addAttention(group))
+      return error;
+    if (Error error = group.experts ? addExperts(group) : addDense(group))
+      return error;
+  }
+  return ops.addHead();
+}
+
+Value DeepSeekV3Builder::Layer::attention(Value input) {
+  ModelBuilder &builder = model.model;
+  const ModelConfig &config = model.config;
+  const LatentConfig &latent = model.latent;
+  const int64_t heads = config.heads;
+  Value compressed = input;
+  if (latent.queryRank)
+    compressed = norm(linear(input, "attn_q_a", latent.queryRank),
+                      "attn_q_a_norm", kInnerEps);
+  Value cached = linear(input, "attn_latent", latent.rank);
+  Value key = linear(input, "attn_k_rotary", latent.rotaryDim);
+  r1::LatentAppendOp::create(builder.ops(), builder.loc(), builder.cache(),
+                             index, norm(cached, "attn_kv_a_norm", kInnerEps),
+                             model.ops.rope(key, table, latent.rotaryDim),
+                             builder.slots(), builder.positions());
+
+  Value query = linear(compressed, "attn_q_key", heads * latent.keyDim);
+  Value rotary = linear(compressed, "attn_q_rotary", heads * latent.rotaryDim);
+  rotary = model.ops.rope(rotary, table, latent.rotaryDim);
+  const double scale =
+      config.rope.scoreFactor() /
+      std::sqrt(static_cast<double>(latent.keyDim + latent.rotaryDim));
+  Value attended = r1::LatentAttentionOp::create(
+      builder.ops(), builder.loc(), builder.rows(heads * latent.valueDim),
+      query, rotary, builder.cache(), index, model.ops.symbol(name("attn_k_b")),
+      model.ops.symbol(name("attn_v_b")), builder.slots(), builder.positions(),
+      model.ops.f32(scale));
+  return linear(attended, "attn_out", config.hiddenSize);
+}
+
+Value DeepSeekV3Builder::Layer::mixture(Value input) {
+  ModelBuilder &builder = model.model;
+  mlir::OpBuilder &b = builder.ops();
+  const ModelConfig &config = model.config;
+  const ExpertsConfig &experts = model.experts;
+  auto scores = cast<r1::LinearOp>(
+      linear(input, "router", experts.count).getDefiningOp());
+  scores.setPrecise(true);
+  auto chosenType = mlir::RankedTensorType::get(
+      {mlir::ShapedType::kDynamic, experts.chosen}, b.getI32Type());
+  auto route = r1::RouteOp::create(
+      b, builder.loc(), chosenType, builder.rows(experts.chosen),
+      scores.getResult(), model.ops.symbol(name("router_bias")), index,
+      b.getI64IntegerAttr(experts.groups),
+      b.getI64IntegerAttr(experts.keptGroups),
+      experts.normalize ? b.getUnitAttr() : nullptr,
+      model.ops.f32(experts.scale));
+  Value inner = r1::ExpertsUpOp::create(
+      b, builder.loc(), builder.rows(experts.chosen * experts.innerSize), input,
+      route.getChosen(), model.ops.symbol(name("experts_gate")),
+      model.ops.symbol(name("experts_up")), index,
+      b.getI64IntegerAttr(experts.count), nullptr);
+  Value mixed = r1::ExpertsDownOp::create(
+      b, builder.loc(), builder.rows(config.hiddenSize), inner,
+      route.getChosen(), route.getFactors(),
+      model.ops.symbol(name("experts_down")), index,
+      b.getI64IntegerAttr(experts.count));
+  Value shared = model.ops.feedForward(input, prefix + "shared", index,
+                                       experts.shared * experts.innerSize);
+  return model.ops.add(mixed, shared);
+}
+
+Value DeepSeekV3Builder::buildLayer(const LayerGroup &group, Value stream,
+                                    Value index, Value table) {
+  Layer layer{*this, group.prefix, index, table};
+  stream = ops.add(stream, layer.attention(layer.norm(stream, "attn_norm",
+                                                      config.rmsNormEps)));
+  Value input = layer.norm(stream, "ffn_norm", config.rmsNormEps);
+  Value output = group.experts
+                     ? layer.mixture(input)
+                     : ops.feedForward(input, group.prefix + "ffn", index,
+                                       config.intermediateSize);
+  return ops.add(stream, output);
+}
+
+void DeepSeekV3Builder::buildForward() {
+  model.beginForward();
+  Value table = ops.ropeTable();
+  Value stream = ops.embedding();
+  for (const LayerGroup &group : groups)
+    stream = ops.layers(stream, group.range, [&](Value input, Value index) {
+      return buildLayer(group, input, index, table);
+    });
+  model.endForward(ops.logits(stream));
+}
+
+} // namespace
+
+Error buildDeepSeekV3(ModelBuilder &model) {
+  DeepSeekV3Builder builder(model);
+  if (Error error = builder.addWeights())
+    return error;
+  builder.buildForward();
+  return Error::success();
+}
+
+} // namespace sputnik
