@@ -69,6 +69,20 @@ inline constexpr llvm::StringLiteral kTargetAttr = "r1.target"; // on the module
 inline constexpr llvm::StringLiteral kImageBytesAttr = "r1.image_bytes"; // same
 inline constexpr llvm::StringLiteral kPhaseAttr = "r1.phase"; // on a function
 inline constexpr llvm::StringLiteral kArenaBytesAttr = "r1.arena_bytes"; // same
+
+/// Names of the phases' functions.
+inline constexpr llvm::StringLiteral kDecode = "decode";
+inline constexpr llvm::StringLiteral kVerify = "verify";
+inline constexpr llvm::StringLiteral kPrefill = "prefill";
+inline constexpr llvm::StringLiteral kDraftVerify = "draft_verify";
+inline constexpr llvm::StringLiteral kDraftPrefill = "draft_prefill";
+
+/// Arguments of every phase: tokens, slots, positions, outputs and the cache. A
+/// further one of a draft is the state that the rows before were left in; the
+/// second result, after the logits, is the state that rows are left in. States
+/// lie at the start of the arena, in all phases of a model.
+inline constexpr unsigned kStepInputs = 5;
+
 // On an argument that lies in the arena: where, and whether its rows are those
 // wanted as outputs.
 inline constexpr llvm::StringLiteral kBufferAttr = "r1.buffer";

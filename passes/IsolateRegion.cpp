@@ -127,10 +127,13 @@ LogicalResult IsolateRegion::isolate(func::FuncOp function, RegionOp region) {
         logits.push_back(copied);
   }
   func::ReturnOp::create(builder, function.getLoc(), logits);
-  alone.removeArgAttrsAttr();
+  SmallVector<DictionaryAttr> attributes;
+  function.getAllArgAttrs(attributes);
+  attributes.resize(types.size(), builder.getDictionaryAttr({}));
   alone.removeResAttrsAttr();
   alone.setFunctionType(
       builder.getFunctionType(types, TypeRange(ValueRange(logits))));
+  alone.setAllArgAttrs(attributes);
 
   for (auto [i, input] : llvm::enumerate(inputs)) {
     BufferAttr buffer = findBuffer(input);

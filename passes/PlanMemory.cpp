@@ -35,6 +35,7 @@ struct Buffer {
   int64_t bytes;
   int64_t first, last; ///< Alive in [first, last].
   bool logits = false;
+  bool state = false; ///< At offset 0, from the first to the last region.
   int64_t offset = 0;
 };
 
@@ -54,13 +55,25 @@ public:
     number(function.front());
     end = time;
     Operation *terminator = function.front().getTerminator();
-    for (Value value : terminator->getOperands()) {
+    for (Value value : terminator->getOperands())
       if (!isa_and_present<RegionOp>(value.getDefiningOp()))
         return terminator->emitError(
             "returns a value that is not the result of a region: nothing "
             "would write the logits");
-      returned.insert(value);
-    }
+    if (terminator->getNumOperands() > 0)
+      logits = terminator->getOperand(0);
+    if (terminator->getNumOperands() > 1)
+      state = terminator->getOperand(1);
+    if (terminator->getNumOperands() > 2 || (state && state == logits))
+      return terminator->emitError("returns more than logits and a state");
+    for (BlockArgument given :
+         function.getArguments().drop_front(
+             std::min(kStepInputs, function.getNumArguments())))
+      if (!state || given.getType() != state.getType() ||
+          given.getArgNumber() > kStepInputs)
+        return function.emitError("takes argument ")
+               << given.getArgNumber() << ", expected no more than a state of "
+               << "the type of the one that it returns";
     return gather(function.front(), nullptr);
   }
 
@@ -104,7 +117,7 @@ private:
   int64_t maxRows;
   int64_t time = 0, end = 0;
   DenseMap<Operation *, int64_t> begins, ends;
-  DenseSet<Value> returned;
+  Value logits, state;
   SmallVector<Buffer> buffers;
   llvm::MapVector<Value, unsigned> bufferOf;
   int64_t arenaBytes = 0, resultBytes = 0, inPlaceCount = 0;
@@ -233,9 +246,14 @@ FailureOr<Buffer> Planner::makeBuffer(RegionOp region, OpResult result) {
            << result.getResultNumber() << " is too large: " << maxRows
            << " rows of " << type;
   Buffer buffer = {stride, bytes, begins.lookup(region), lastUse(result)};
-  if (returned.contains(result)) {
+  if (result == logits) {
     buffer.stride = row;
     buffer.logits = true;
+  }
+  if (result == state) {
+    buffer.first = 0;
+    buffer.last = end;
+    buffer.state = true;
   }
   return buffer;
 }
@@ -256,7 +274,7 @@ LogicalResult Planner::gatherRegion(RegionOp region, Stream *stream) {
       stream->holder = result;
       continue;
     }
-    Value operand = buffer->logits
+    Value operand = buffer->logits || buffer->state
                         ? Value()
                         : chooseTakeover(region, result, stream, taken);
     if (!operand) {
@@ -314,8 +332,11 @@ void Planner::place() {
   for (Buffer &buffer : buffers)
     if (!buffer.logits)
       order.push_back(&buffer);
-  // Equal sizes in the order of definition, which is that of `buffers`.
+  // Equal sizes in the order of definition, which is that of `buffers`. The
+  // state comes first, and so to offset 0.
   llvm::sort(order, [](const Buffer *a, const Buffer *b) {
+    if (a->state != b->state)
+      return a->state;
     return a->bytes != b->bytes ? a->bytes > b->bytes : a < b;
   });
   SmallVector<Buffer *> placed;
@@ -353,6 +374,11 @@ void Planner::annotate() {
     }
     region.setBuffersAttr(ArrayAttr::get(context, attrs));
   });
+  if (function.getNumArguments() > kStepInputs)
+    function.setArgAttr(
+        kStepInputs, kBufferAttr,
+        BufferAttr::get(context, 0, buffers[bufferOf.lookup(state)].stride,
+                        /*logits=*/false));
   function->setAttr(
       kArenaBytesAttr,
       IntegerAttr::get(IntegerType::get(context, 64), arenaBytes));

@@ -17,34 +17,50 @@ struct SpecializePhases final
     : r1::impl::SpecializePhasesPassBase<SpecializePhases> {
   using Base::Base;
 
+  /// A phase to be made of a function.
+  struct Phase {
+    StringLiteral name;
+    PhaseKind kind;
+    int64_t rows;
+  };
+
+  /// Puts `phases` in the place of the function called `name`, if there is one.
+  LogicalResult specialize(StringRef name, ArrayRef<Phase> phases) {
+    ModuleOp module = getOperation();
+    auto function = module.lookupSymbol<func::FuncOp>(name);
+    if (!function)
+      return success();
+    OpBuilder builder(function);
+    for (const Phase &phase : phases) {
+      if (Operation *other = module.lookupSymbol(phase.name))
+        return other->emitError("cannot specialise @")
+               << name << ": @" << phase.name << " is already defined";
+      auto copy = cast<func::FuncOp>(builder.clone(*function));
+      copy.setSymName(phase.name);
+      copy->setAttr(kPhaseAttr,
+                    PhaseAttr::get(&getContext(), phase.kind, phase.rows));
+    }
+    function.erase();
+    return success();
+  }
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto forward = module.lookupSymbol<func::FuncOp>("forward");
-    if (!forward)
-      return;
     if (verifyRows < 1 || prefillRows < 1) {
       module.emitError("phases need at least one row, found verify-rows ")
           << verifyRows.getValue() << " and prefill-rows "
           << prefillRows.getValue();
       return signalPassFailure();
     }
-    const std::pair<PhaseKind, int64_t> phases[] = {
-        {PhaseKind::Decode, 1},
-        {PhaseKind::Verify, verifyRows},
-        {PhaseKind::Prefill, prefillRows}};
-    OpBuilder builder(forward);
-    for (auto [kind, rows] : phases) {
-      StringRef name = stringifyPhaseKind(kind);
-      if (Operation *other = module.lookupSymbol(name)) {
-        other->emitError("cannot specialise @forward: @")
-            << name << " is already defined";
-        return signalPassFailure();
-      }
-      auto phase = cast<func::FuncOp>(builder.clone(*forward));
-      phase.setSymName(name);
-      phase->setAttr(kPhaseAttr, PhaseAttr::get(&getContext(), kind, rows));
-    }
-    forward.erase();
+    const Phase forward[] = {{kDecode, PhaseKind::Decode, 1},
+                             {kVerify, PhaseKind::Verify, verifyRows},
+                             {kPrefill, PhaseKind::Prefill, prefillRows}};
+    // A draft is made of rows that were just checked, or of a prompt.
+    const Phase draft[] = {{kDraftVerify, PhaseKind::Verify, verifyRows},
+                           {kDraftPrefill, PhaseKind::Prefill, prefillRows}};
+    if (failed(specialize("forward", forward)) ||
+        failed(specialize("draft", draft)))
+      signalPassFailure();
   }
 };
 } // namespace

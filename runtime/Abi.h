@@ -16,7 +16,7 @@
 namespace sputnik::abi {
 
 /// Bumped whenever a structure below changes.
-inline constexpr uint32_t kVersion = 2;
+inline constexpr uint32_t kVersion = 3;
 
 /// First bytes of a weight image, followed by the identity of the executable
 /// that it belongs to. Weights start kImageHeaderBytes into the image.
@@ -130,6 +130,14 @@ struct Model {
   uint64_t infoBytes;
   const Region *regions; ///< [regionCount]; none unless regions note their times.
   uint64_t regionCount;
+  /// Phases of a draft head, maxRows as verify and prefill; run is null where
+  /// the model has none. A row is a token with the state that the phases of
+  /// the model left the row of the token before in, and the position of that;
+  /// its logits tell the token after it. States lie in the arena from its
+  /// first byte on, one each stateRowBytes, in the order of the rows; a draft
+  /// leaves its own in their place.
+  Phase draftVerify, draftPrefill;
+  uint64_t stateRowBytes;
 };
 
 } // namespace sputnik::abi

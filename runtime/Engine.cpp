@@ -5,6 +5,7 @@
 #include "runtime/Executable.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace sputnik::rt {
 
@@ -27,7 +28,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
 
   uint64_t arenaBytes = 0;
   for (const abi::Phase *phase :
-       {&model.decode, &model.verify, &model.prefill}) {
+       {&model.decode, &model.verify, &model.prefill, &model.draftVerify,
+        &model.draftPrefill}) {
     engine->rowLimit = std::max(engine->rowLimit, phase->maxRows);
     uint64_t bytes;
     if (__builtin_mul_overflow(phase->scratchBytes,
@@ -56,16 +58,30 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
   return engine;
 }
 
-const abi::Phase &Engine::phaseFor(int64_t rows) const {
+Status Engine::forward(const Rows &rows) {
   const abi::Model &model = program.model;
-  if (rows <= model.decode.maxRows)
-    return model.decode;
-  if (rows <= model.verify.maxRows)
-    return model.verify;
-  return model.prefill;
+  const auto count = static_cast<int64_t>(rows.tokens.size());
+  return run(count <= model.decode.maxRows   ? model.decode
+             : count <= model.verify.maxRows ? model.verify
+                                             : model.prefill,
+             rows);
 }
 
-Status Engine::forward(const Rows &rows) {
+Status Engine::draft(const Rows &rows) {
+  const abi::Model &model = program.model;
+  const auto count = static_cast<int64_t>(rows.tokens.size());
+  return run(count <= model.draftVerify.maxRows ? model.draftVerify
+                                                : model.draftPrefill,
+             rows);
+}
+
+void Engine::moveState(int64_t from, int64_t to) {
+  const uint64_t bytes = program.model.stateRowBytes;
+  std::memmove(arena.data() + static_cast<uint64_t>(to) * bytes,
+               arena.data() + static_cast<uint64_t>(from) * bytes, bytes);
+}
+
+Status Engine::run(const abi::Phase &phase, const Rows &rows) {
   const abi::Model &model = program.model;
   const auto count = static_cast<int64_t>(rows.tokens.size());
   if (count < 1 || count > rowLimit)
@@ -86,7 +102,6 @@ Status Engine::forward(const Rows &rows) {
                            rows.positions[row],
                            static_cast<long long>(model.maxContext));
   }
-  const abi::Phase &phase = phaseFor(count);
   const abi::Step step = {
       .tokens = rows.tokens.data(),
       .slots = rows.slots.data(),

@@ -48,6 +48,14 @@ public:
   /// that many. Fails on ids, slots or positions that do not exist.
   Status forward(const Rows &rows);
 
+  /// Runs one step of the model's draft head, over the states that the last
+  /// step left, row by row: a row has the token after the one that its state
+  /// was made of, and that one's slot and position; its logits tell the token
+  /// after it. Fails as `forward`. The model must have a draft head.
+  Status draft(const Rows &rows);
+  /// Copies the state of row `from` to row `to`.
+  void moveState(int64_t from, int64_t to);
+
   /// From now on steps note the times of regions in `profile`, for pool().size()
   /// threads; null: nowhere. Of use only where the model has regions.
   void setProfile(abi::ThreadProfile *newProfile) { profile = newProfile; }
@@ -60,7 +68,7 @@ public:
 
 private:
   explicit Engine(const Program &program) : program(program) {}
-  const abi::Phase &phaseFor(int64_t rows) const;
+  Status run(const abi::Phase &phase, const Rows &rows);
 
   const Program program;
   std::unique_ptr<ThreadPool> threadPool;

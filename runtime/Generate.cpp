@@ -28,11 +28,12 @@ private:
   /// Feeds `tokens`, which follow the session's, and `guesses` after them, and
   /// takes tokens up to the first that was not guessed; it becomes `last`.
   Result<End> step(std::span<const int32_t> tokens,
-                   std::span<const int32_t> guesses);
-  /// Takes the token that the logits of `row` give; it becomes `last`.
-  Result<End> take(size_t row);
+                   std::span<const Guess> guesses);
+  /// Takes the token that the logits of `row` give, for which `guess` (or null)
+  /// was made; it becomes `last`.
+  Result<End> take(size_t row, const Guess *guess);
   /// Guesses what follows `last`, as far as it can be of use.
-  std::vector<int32_t> guess() const;
+  Result<std::vector<Guess>> guess() const;
 
   Session &session;
   Sampler &sampler;
@@ -47,18 +48,21 @@ private:
 };
 } // namespace
 
-std::vector<int32_t> Generator::guess() const {
+Result<std::vector<Guess>> Generator::guess() const {
   if (!drafter)
-    return {};
+    return std::vector<Guess>();
   int64_t most = std::min(model.verify.maxRows, session.room()) - 1;
   if (options.maxTokens >= 0)
     most = std::min(most, options.maxTokens - generation.tokens - 1);
   return drafter->guess(static_cast<size_t>(most));
 }
 
-Result<Generator::End> Generator::take(size_t row) {
+Result<Generator::End> Generator::take(size_t row, const Guess *guess) {
+  const auto rowLogits = std::span(logits).subspan(row * vocabSize, vocabSize);
   Result<int32_t> sampled =
-      sampler.sample(std::span(logits).subspan(row * vocabSize, vocabSize));
+      guess && !guess->drawn.choices.empty()
+          ? sampler.sample(rowLogits, guess->id, guess->drawn)
+          : sampler.sample(rowLogits);
   if (!sampled)
     return sampled.error();
   last = *sampled;
@@ -76,14 +80,20 @@ Result<Generator::End> Generator::take(size_t row) {
 }
 
 Result<Generator::End> Generator::step(std::span<const int32_t> tokens,
-                                       std::span<const int32_t> guesses) {
+                                       std::span<const Guess> guesses) {
   const int64_t known = session.length() + static_cast<int64_t>(tokens.size());
   std::vector<int32_t> rows(tokens.begin(), tokens.end());
-  rows.insert(rows.end(), guesses.begin(), guesses.end());
-  if (Status status = session.feed(
-          rows, std::span(logits).first((guesses.size() + 1) * vocabSize));
-      !status)
-    return status.error();
+  for (const Guess &guess : guesses)
+    rows.push_back(guess.id);
+  Session::StepSink stepped;
+  if (drafter)
+    stepped = [this](int64_t first, int64_t count) {
+      return drafter->stepped(first, count);
+    };
+  Status fed = session.feed(
+      rows, std::span(logits).first((guesses.size() + 1) * vocabSize), stepped);
+  if (!fed)
+    return fed.error();
   if (interruptRequested()) {
     session.truncate(known);
     return End(StopReason::Interrupted);
@@ -91,10 +101,13 @@ Result<Generator::End> Generator::step(std::span<const int32_t> tokens,
   ++generation.steps;
   generation.guesses += static_cast<int64_t>(guesses.size());
   size_t row = 0;
-  Result<End> end = take(row);
-  for (; end && row < guesses.size() && last == guesses[row]; end = take(row)) {
-    ++generation.right;
-    if (*end)
+  Result<End> end = End();
+  while (true) {
+    const Guess *guess = row < guesses.size() ? &guesses[row] : nullptr;
+    end = take(row, guess);
+    const bool right = end && guess && last == guess->id;
+    generation.right += right;
+    if (!right || *end)
       break;
     ++row;
   }
@@ -112,8 +125,11 @@ Result<Generation> Generator::run(std::span<const int32_t> prompt) {
   }
   Result<End> end = step(prompt, {});
   while (end && !*end) {
+    Result<std::vector<Guess>> guesses = guess();
+    if (!guesses)
+      return guesses.error();
     const int32_t token = last;
-    end = step(std::span(&token, 1), guess());
+    end = step(std::span(&token, 1), *guesses);
   }
   if (!end)
     return end.error();

@@ -43,11 +43,11 @@ using TokenSink = std::function<Status(int32_t id)>;
 /// Feeds `prompt`, of at least one token, to `session` and continues it.
 ///
 /// Guesses of `drafter`, if there is one, are checked several in a step. Every
-/// token is still sampled from the model's own logits, in order, and a guess
-/// counts only if it is what was sampled: the tokens are those that the same
-/// seed gives without a drafter. (For a guess that is not drawn at random this
-/// is rejection sampling: it is accepted with its probability, and what takes
-/// its place has the distribution without it.)
+/// token has the distribution that the sampler gives it without guesses. With
+/// guesses that are not drawn at random it is even the token that the same seed
+/// gives: it is sampled as ever, and the guess counts if it is that. A guess
+/// that was drawn is accepted or replaced as Sampler::sample says; at
+/// temperature 0 that is the same again.
 ///
 /// The last token generated is not fed, so it may lie just beyond the context.
 /// However generation ends, `session` then holds no guess that was not accepted.

@@ -71,14 +71,15 @@ void PromptLookup::append(int32_t id) {
   matchEnd = static_cast<size_t>(std::exchange(match.end, length));
 }
 
-std::vector<int32_t> PromptLookup::guess(size_t most) {
-  std::vector<int32_t> guesses;
+Result<std::vector<Guess>> PromptLookup::guess(size_t most) {
+  std::vector<Guess> guesses;
   if (matchLength < shortestMatch)
     return guesses;
   // The more is the same, the farther it is believed.
-  const size_t count = std::min(most, matchLength);
+  const size_t count = std::min(most, matchLength / 2);
   for (size_t at = matchEnd; guesses.size() < count; ++at)
-    guesses.push_back(at < text.size() ? text[at] : guesses[at - text.size()]);
+    guesses.push_back(
+        {at < text.size() ? text[at] : guesses[at - text.size()].id, {}});
   return guesses;
 }
 

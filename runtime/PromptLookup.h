@@ -22,7 +22,8 @@ public:
 
   void begin(std::span<const int32_t> text) override;
   void append(int32_t id) override;
-  std::vector<int32_t> guess(size_t most) override;
+  Status stepped(int64_t, int64_t) override { return {}; }
+  Result<std::vector<Guess>> guess(size_t most) override;
 
 private:
   static constexpr int32_t none = -1;

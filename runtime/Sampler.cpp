@@ -19,7 +19,7 @@ bool Sampler::precedes(const Candidate &a, const Candidate &b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-Result<int32_t> Sampler::sample(std::span<const float> logits) {
+Result<double> Sampler::process(std::span<const float> logits) {
   logits = logits.first(std::min(
       logits.size(), static_cast<size_t>(std::max<int64_t>(idCount, 0))));
   int32_t best = -1;
@@ -36,8 +36,10 @@ Result<int32_t> Sampler::sample(std::span<const float> logits) {
   if (!std::isfinite(largest))
     return SPUTNIK_ERROR("the model's largest logit is %s, expected a number",
                          largest > 0 ? "infinite" : "minus infinity");
-  if (options.temperature <= 0)
-    return best;
+  if (options.temperature <= 0) {
+    candidates.assign(1, {1, largest, best});
+    return 1.0;
+  }
 
   const double scale = 1.0 / options.temperature;
   const double lowest = static_cast<double>(largest) - negligible / scale;
@@ -61,7 +63,7 @@ Result<int32_t> Sampler::sample(std::span<const float> logits) {
     sum += candidate.weight;
   }
   if (options.topP >= 1)
-    return draw(candidates.size(), sum);
+    return sum;
 
   // All tokens below this weight have less than 1 - p together, so that the
   // others reach p without them.
@@ -82,23 +84,79 @@ Result<int32_t> Sampler::sample(std::span<const float> logits) {
       std::nth_element(from, to, candidates.end(), precedes);
     std::sort(from, to, precedes);
     for (; kept < end; ++kept) {
-      if (kept > 0 && reached >= needed)
-        return draw(kept, reached);
+      if (kept > 0 && reached >= needed) {
+        candidates.resize(kept);
+        return reached;
+      }
       reached += candidates[kept].weight;
     }
     sorted = end;
   }
-  return draw(kept, reached);
+  return reached;
 }
 
-int32_t Sampler::draw(size_t count, double sum) {
+int32_t Sampler::drawCandidate(double sum) {
+  if (candidates.size() == 1)
+    return candidates.front().id;
   double left = random.nextUnit() * sum;
-  for (size_t i = 0; i + 1 < count; ++i) {
-    left -= candidates[i].weight;
+  for (const Candidate &candidate : candidates) {
+    left -= candidate.weight;
     if (left < 0)
-      return candidates[i].id;
+      return candidate.id;
   }
-  return candidates[count - 1].id;
+  return candidates.back().id;
+}
+
+Result<int32_t> Sampler::sample(std::span<const float> logits) {
+  Result<double> sum = process(logits);
+  if (!sum)
+    return sum.error();
+  return drawCandidate(*sum);
+}
+
+Result<Distribution> Sampler::distribution(std::span<const float> logits) {
+  Result<double> sum = process(logits);
+  if (!sum)
+    return sum.error();
+  Distribution distribution;
+  for (const Candidate &candidate : candidates)
+    distribution.choices.push_back({candidate.id, candidate.weight / *sum});
+  std::sort(distribution.choices.begin(), distribution.choices.end(),
+            [](const auto &a, const auto &b) { return a.id < b.id; });
+  return distribution;
+}
+
+double Distribution::of(int32_t id) const {
+  const auto found = std::lower_bound(
+      choices.begin(), choices.end(), id,
+      [](const Choice &choice, int32_t wanted) { return choice.id < wanted; });
+  return found != choices.end() && found->id == id ? found->probability : 0;
+}
+
+int32_t Sampler::draw(const Distribution &distribution) {
+  candidates.clear();
+  double sum = 0;
+  for (const Distribution::Choice &choice : distribution.choices) {
+    candidates.push_back({choice.probability, 0, choice.id});
+    sum += choice.probability;
+  }
+  return drawCandidate(sum);
+}
+
+Result<int32_t> Sampler::sample(std::span<const float> logits, int32_t guess,
+                                const Distribution &drawn) {
+  Result<Distribution> wanted = distribution(logits);
+  if (!wanted)
+    return wanted.error();
+  const double likely = wanted->of(guess);
+  if (likely > 0 && random.nextUnit() * drawn.of(guess) < likely)
+    return guess;
+  Distribution rest;
+  for (const Distribution::Choice &choice : wanted->choices)
+    if (const double more = choice.probability - drawn.of(choice.id); more > 0)
+      rest.choices.push_back({choice.id, more});
+  // Nothing is left where both differ by rounding alone.
+  return draw(rest.choices.empty() ? *wanted : rest);
 }
 
 double negativeLogLikelihood(std::span<const float> logits, int32_t target) {

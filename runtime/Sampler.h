@@ -24,6 +24,18 @@ struct SamplingOptions {
   uint64_t seed = 0;
 };
 
+/// Tokens and their probabilities, which sum to 1; the ids ascend.
+struct Distribution {
+  struct Choice {
+    int32_t id;
+    double probability;
+  };
+  std::vector<Choice> choices;
+
+  /// The probability of `id`.
+  double of(int32_t id) const;
+};
+
 /// Samples tokens. Of equal logits the one with the lower id comes first. The
 /// same logits and seed give the same tokens on every platform.
 class Sampler {
@@ -35,6 +47,16 @@ public:
   /// are infinitely small.
   Result<int32_t> sample(std::span<const float> logits);
 
+  /// What `sample` draws from; one token at temperature 0. Fails as `sample`.
+  Result<Distribution> distribution(std::span<const float> logits);
+  int32_t draw(const Distribution &distribution);
+
+  /// The next token, given that `guess` was drawn from `drawn`: the guess with
+  /// probability min(1, p/q), else a token of max(0, p - q), so that it has the
+  /// distribution of `sample` (Leviathan, Kalman and Matias 2023).
+  Result<int32_t> sample(std::span<const float> logits, int32_t guess,
+                         const Distribution &drawn);
+
 private:
   /// A token and its probability, up to a common factor.
   struct Candidate {
@@ -43,7 +65,9 @@ private:
     int32_t id;
   };
   static bool precedes(const Candidate &a, const Candidate &b);
-  int32_t draw(size_t count, double sum);
+  /// Leaves in `candidates` what may be drawn; returns the sum of the weights.
+  Result<double> process(std::span<const float> logits);
+  int32_t drawCandidate(double sum);
 
   const SamplingOptions options;
   const int64_t idCount;

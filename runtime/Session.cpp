@@ -62,7 +62,8 @@ Status Session::step(std::span<const int32_t> tokens,
   return status;
 }
 
-Status Session::feed(std::span<const int32_t> tokens, std::span<float> logits) {
+Status Session::feed(std::span<const int32_t> tokens, std::span<float> logits,
+                     const StepSink &stepped) {
   if (Status status = checkRoom(tokens); !status)
     return status;
   const auto vocabSize = static_cast<size_t>(theEngine.model().vocabSize);
@@ -76,6 +77,10 @@ Status Session::feed(std::span<const int32_t> tokens, std::span<float> logits) {
                  std::span(rows).subspan(first, count - first), logits.data());
         !status)
       return status;
+    const auto fed = static_cast<int64_t>(count);
+    if (stepped)
+      if (Status status = stepped(length() - fed, fed); !status)
+        return status;
     tokens = tokens.subspan(count);
     logits = logits.subspan((count - first) * vocabSize);
   }

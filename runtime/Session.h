@@ -19,6 +19,7 @@ public:
   explicit Session(Engine &engine, int32_t slot = 0);
 
   Engine &engine() { return theEngine; }
+  int32_t slotNumber() const { return slot; }
   const std::vector<int32_t> &tokens() const { return held; }
   int64_t length() const { return static_cast<int64_t>(held.size()); }
   /// How many more tokens fit.
@@ -37,7 +38,14 @@ public:
   /// the last `count` of them are written to `logits` [count, vocabSize], which
   /// may be empty. Between two steps it stops early once
   /// `interruptRequested()`.
-  Status feed(std::span<const int32_t> tokens, std::span<float> logits);
+  Status feed(std::span<const int32_t> tokens, std::span<float> logits) {
+    return feed(tokens, logits, nullptr);
+  }
+  /// The same; `stepped` (if not null) is told after each step which of the
+  /// session's tokens it was made of.
+  using StepSink = std::function<Status(int64_t first, int64_t count)>;
+  Status feed(std::span<const int32_t> tokens, std::span<float> logits,
+              const StepSink &stepped);
 
   /// Logits of consecutive positions: `logits` is [count, vocabSize], the first
   /// row follows the token at index `first` of what was fed.

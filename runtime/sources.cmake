@@ -3,6 +3,7 @@
 set(SPUTNIK_RUNTIME_SOURCES
   Cpus.cpp
   Divergence.cpp
+  DraftHead.cpp
   Engine.cpp
   Executable.cpp
   Files.cpp

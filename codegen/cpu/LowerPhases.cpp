@@ -20,10 +20,6 @@ namespace {
 /// Spins a while before it gives its time slice away: threads may outnumber
 /// cores.
 constexpr int64_t kSpins = 4096;
-
-/// Tokens, slots, positions, outputs and the cache.
-constexpr unsigned kStepInputs = 5;
-
 /// void sputnik_barrier(abi::Barrier *, i64 threads)
 void emitBarrier(OpBuilder &builder, Location loc) {
   Emit e(builder, loc);
@@ -208,7 +204,7 @@ Rows PhaseEmitter::place(Value value, r1::BufferAttr buffer) {
 }
 
 LogicalResult PhaseEmitter::placeInputs() {
-  for (BlockArgument input : function.getArguments().drop_front(kStepInputs)) {
+  for (BlockArgument input : function.getArguments().drop_front(r1::kStepInputs)) {
     auto buffer = function.getArgAttrOfType<r1::BufferAttr>(
         input.getArgNumber(), r1::kBufferAttr);
     if (!buffer || !isa<RankedTensorType>(input.getType()))
@@ -367,12 +363,11 @@ static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
   auto arenaAttr = function->getAttrOfType<IntegerAttr>(r1::kArenaBytesAttr);
   if (!arenaAttr)
     return function.emitOpError("has no memory plan");
-  if (function.getNumArguments() < kStepInputs)
+  if (function.getNumArguments() < r1::kStepInputs)
     return function.emitOpError("must take tokens, slots, positions, outputs "
                                 "and the cache");
   Phase phase(builder, loc, attr, target, arenaAttr.getInt(), optLevel);
-  std::string symbol =
-      (kPhasePrefix + r1::stringifyPhaseKind(attr.getKind())).str();
+  std::string symbol = ("sputnik_" + function.getName()).str();
   auto type = builder.getFunctionType(
       {phase.ptrType(), phase.i64Type(), phase.i64Type()}, {});
   auto code = func::FuncOp::create(builder, loc, symbol, type);
@@ -405,8 +400,8 @@ static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
   func::ReturnOp::create(builder, loc);
   scratchBytes.setValueAttr(
       builder.getI64IntegerAttr(phase.getScratchBytes()));
-  return EmittedPhase{symbol, attr.getMaxRows(), arenaBytes,
-                      phase.getScratchBytes(), std::move(emitter.regions)};
+  return EmittedPhase{function.getName().str(), symbol, attr.getMaxRows(),
+                      arenaBytes, phase.getScratchBytes(), std::move(emitter.regions)};
 }
 
 FailureOr<SmallVector<EmittedPhase>>

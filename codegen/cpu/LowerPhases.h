@@ -11,11 +11,9 @@
 
 namespace sputnik::cpu {
 
-/// What the names of phase functions begin with.
-inline constexpr llvm::StringLiteral kPhasePrefix = "sputnik_";
-
 /// What the model descriptor says of one emitted phase.
 struct EmittedPhase {
+  std::string name;   ///< Of the function in the module.
   std::string symbol; ///< The abi::PhaseFunction.
   int64_t maxRows;
   int64_t arenaBytes;

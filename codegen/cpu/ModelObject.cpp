@@ -48,7 +48,8 @@ public:
 
   void emit(const ModelDescription &description,
             ArrayRef<EmittedPhase> phases, r1::KVCacheType cache,
-            int64_t vocabulary, uint64_t weightBytes, const Traffic &traffic);
+            int64_t vocabulary, uint64_t stateRowBytes,
+            uint64_t weightBytes, const Traffic &traffic);
 
 private:
   Value integer(uint64_t value, unsigned bits) {
@@ -123,9 +124,7 @@ uint64_t DescriptorEmitter::emitRegions(ArrayRef<EmittedPhase> phases) {
   SmallVector<Entry> entries;
   for (const EmittedPhase &phase : phases) {
     std::string phaseName = "sputnik_phase_name" + std::to_string(entries.size());
-    StringRef kind(phase.symbol);
-    kind.consume_front(kPhasePrefix);
-    emitBytes(phaseName, (kind + Twine('\0')).str());
+    emitBytes(phaseName, (phase.name + Twine('\0')).str());
     for (r1::RegionOp region : phase.regions) {
       std::string name = "sputnik_region_name" + std::to_string(entries.size());
       emitBytes(name, (region.getName() + Twine('\0')).str());
@@ -159,7 +158,8 @@ uint64_t DescriptorEmitter::emitRegions(ArrayRef<EmittedPhase> phases) {
 void DescriptorEmitter::emit(const ModelDescription &description,
                              ArrayRef<EmittedPhase> phases,
                              r1::KVCacheType cache, int64_t vocabulary,
-                             uint64_t weightBytes, const Traffic &traffic) {
+                             uint64_t stateRowBytes, uint64_t weightBytes,
+                             const Traffic &traffic) {
   emitBytes("sputnik_tokenizer", description.tokenizer);
   emitBytes("sputnik_info", description.info);
   StringRef id(reinterpret_cast<const char *>(description.imageId.data()),
@@ -167,25 +167,44 @@ void DescriptorEmitter::emit(const ModelDescription &description,
 
   // In the order of abi::Model; the compiler of the runtime lays both out.
   SmallVector<std::function<Value()>> fields;
+  SmallVector<Type> types;
   auto number = [&](uint64_t value, unsigned bits = 64) {
+    types.push_back(builder.getIntegerType(bits));
     fields.push_back([=, this] { return integer(value, bits); });
   };
   auto symbol = [&](StringRef name) {
+    types.push_back(ptr);
     fields.push_back([=, this] { return address(name); });
+  };
+  auto null = [&] {
+    types.push_back(ptr);
+    fields.push_back([&] { return LLVM::ZeroOp::create(builder, loc, ptr); });
+  };
+  auto phase = [&](StringRef name) {
+    const EmittedPhase *found = llvm::find_if(phases, [&](const auto &phase) {
+      return phase.name == name;
+    });
+    if (found == phases.end()) {
+      null();
+      for (int field = 0; field < 3; ++field)
+        number(0);
+      return;
+    }
+    symbol(found->symbol);
+    number(found->maxRows);
+    number(found->arenaBytes);
+    number(found->scratchBytes);
   };
   number(abi::kVersion, 32);
   number(description.weightSource, 32);
-  Type idType = LLVM::LLVMArrayType::get(builder.getI8Type(), id.size());
+  types.push_back(LLVM::LLVMArrayType::get(builder.getI8Type(), id.size()));
   fields.push_back([&] {
-    return LLVM::ConstantOp::create(builder, loc, idType,
+    return LLVM::ConstantOp::create(builder, loc, types[2],
                                     builder.getStringAttr(id));
   });
-  for (const EmittedPhase &phase : phases) {
-    symbol(phase.symbol);
-    number(phase.maxRows);
-    number(phase.arenaBytes);
-    number(phase.scratchBytes);
-  }
+  phase(r1::kDecode);
+  phase(r1::kVerify);
+  phase(r1::kPrefill);
   number(vocabulary);
   number(cache.getPositions());
   number(cache.getSlotBytes());
@@ -207,16 +226,13 @@ void DescriptorEmitter::emit(const ModelDescription &description,
     symbol(kRegions);
     number(count);
   } else {
-    fields.push_back([&] { return LLVM::ZeroOp::create(builder, loc, ptr); });
+    null();
     number(0);
   }
+  phase(r1::kDraftVerify);
+  phase(r1::kDraftPrefill);
+  number(stateRowBytes);
 
-  Type i64 = builder.getI64Type(), i32 = builder.getI32Type();
-  SmallVector<Type> types = {i32, i32, idType};
-  for (size_t i = 0; i < phases.size(); ++i)
-    types.append({ptr, i64, i64, i64});
-  types.append({i64, i64, i64, i64, i64, i64, i64, i64, ptr, i64, ptr, ptr,
-                ptr, i64, ptr, i64, ptr, i64});
   Type type = LLVM::LLVMStructType::getLiteral(builder.getContext(), types);
   emitConstant("sputnik_model", LLVM::Linkage::External, type, [&] {
     Value model = LLVM::UndefOp::create(builder, loc, type);
@@ -339,8 +355,8 @@ LogicalResult sputnik::cpu::writeModelCode(ModuleOp module,
 
   auto target = module->getAttrOfType<r1::TargetAttr>(r1::kTargetAttr);
   auto imageBytes = module->getAttrOfType<IntegerAttr>(r1::kImageBytesAttr);
-  auto decode = module.lookupSymbol<func::FuncOp>("decode");
-  auto prefill = module.lookupSymbol<func::FuncOp>("prefill");
+  auto decode = module.lookupSymbol<func::FuncOp>(r1::kDecode);
+  auto prefill = module.lookupSymbol<func::FuncOp>(r1::kPrefill);
   if (!target || !imageBytes || !decode || !prefill)
     return module.emitError("has no target, phases or image: run r1-pipeline");
 
@@ -359,8 +375,15 @@ LogicalResult sputnik::cpu::writeModelCode(ModuleOp module,
       decode.getNumResults()
           ? cast<RankedTensorType>(decode.getResultTypes()[0]).getDimSize(1)
           : 0;
+  uint64_t stateRowBytes =
+      decode.getNumResults() > 1
+          ? llvm::alignTo(r1::getRowBytes(cast<RankedTensorType>(
+                              decode.getResultTypes()[1])),
+                          64)
+          : 0;
   DescriptorEmitter(*code).emit(description, *phases, cache, vocabulary,
-                                imageBytes.getInt(), countTraffic(decode));
+                                stateRowBytes, imageBytes.getInt(),
+                                countTraffic(decode));
 
   llvm::LLVMContext llvmContext;
   std::unique_ptr<llvm::Module> llvmModule =

@@ -15,6 +15,7 @@
 #include "runtime/Profile.h"
 #include "runtime/Random.h"
 #include "runtime/commands/Commands.h"
+#include "runtime/commands/DraftChoice.h"
 #include "runtime/commands/Prompt.h"
 
 #include <algorithm>
@@ -64,11 +65,9 @@ class Bench {
 public:
   static constexpr int64_t slots = 2;
 
-  /// `drafter` may be null.
-  Bench(Engine &engine, int64_t idCount, const Lengths &lengths,
-        Drafter *drafter)
-      : lengths(lengths), drafter(drafter), reader(engine, 0),
-        writer(engine, 1), sampler({.temperature = 0}, idCount),
+  Bench(Engine &engine, int64_t idCount, const Lengths &lengths)
+      : lengths(lengths), reader(engine, 0), writer(engine, 1),
+        sampler({.temperature = 0}, idCount),
         logits(static_cast<size_t>(engine.model().vocabSize)) {
     const int64_t count =
         std::max({lengths.prompt, lengths.context, startupTokens});
@@ -77,6 +76,16 @@ public:
       ids.push_back(static_cast<int32_t>(
           random.next() %
           static_cast<uint64_t>(std::max<int64_t>(idCount, 1))));
+  }
+
+  /// Decodes with the drafter that `choice`, a value of --draft, names.
+  Status useDrafter(const std::string &choice) {
+    Result<std::unique_ptr<Drafter>> made =
+        makeDrafter(choice, writer, sampler);
+    if (!made)
+      return made.error();
+    drafter = std::move(*made);
+    return {};
   }
 
   /// Reads `count` tokens into an empty cache, and picks the next.
@@ -128,14 +137,14 @@ private:
   Result<Generation> decode(int64_t count) {
     return generate(
         writer, sampler, std::span(&picked, 1), {count, {}},
-        [](int32_t) { return Status(); }, drafter);
+        [](int32_t) { return Status(); }, drafter.get());
   }
 
   const Lengths lengths;
-  Drafter *const drafter;
   // Apart, so that a long context is filled only once.
   Session reader, writer;
   Sampler sampler;
+  std::unique_ptr<Drafter> drafter;
   std::vector<float> logits;
   std::vector<int32_t> ids;
   int32_t picked = 0;
@@ -175,9 +184,6 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
       return opened.error();
     tokenizer = *opened;
   }
-  Result<std::unique_ptr<Drafter>> drafter = makeDrafter(options.draft);
-  if (!drafter)
-    return drafter.error();
   Result<std::unique_ptr<Engine>> engine =
       Engine::create(program, options.threads, Bench::slots);
   if (!engine)
@@ -189,8 +195,10 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
       return created.error();
     profile.emplace(std::move(*created));
   }
-  Bench bench(**engine, sampledIds(model, tokenizer), *lengths,
-              drafter->get());
+  Bench bench(**engine, sampledIds(model, tokenizer), *lengths);
+  const std::string draft = options.draft.value_or(defaultDraft(model));
+  if (Status status = bench.useDrafter(draft); !status)
+    return status;
 
   if (Status status = bench.prefill(std::min(startupTokens, model.maxContext));
       !status)
@@ -255,7 +263,7 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
         {"gen", lengths->gen},
         {"context", lengths->context},
         {"repeat", options.repeat},
-        {"draft", options.draft},
+        {"draft", draft},
         {"tokens_per_step", rounds.decoded.tokensPerStep()},
     };
     if (anonymousBytes)
@@ -278,7 +286,7 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
       decodeFraction * 100, readRate * 1e-9,
       static_cast<unsigned long long>(model.weightBytesPerToken), cacheBytes,
       startupMilliseconds);
-  if (*drafter)
+  if (draft != noDrafts)
     text += format("tokens per step: %.2f\n", rounds.decoded.tokensPerStep());
   if (anonymousBytes)
     text += format("anonymous memory: %.1f MB\n",

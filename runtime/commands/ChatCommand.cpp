@@ -5,6 +5,7 @@
 #include "runtime/Interrupt.h"
 #include "runtime/chat/ChatTemplate.h"
 #include "runtime/commands/Commands.h"
+#include "runtime/commands/DraftChoice.h"
 #include "runtime/commands/LineReader.h"
 #include "runtime/commands/Prompt.h"
 #include "runtime/commands/TextPrinter.h"
@@ -23,17 +24,24 @@ namespace {
 /// A conversation and everything that carries it on.
 class Chat {
 public:
-  /// `drafter` may be null.
   Chat(const ChatOptions &options, const Tokenizer &tokenizer,
-       const ChatTemplate &chatTemplate, Engine &engine,
-       std::unique_ptr<Drafter> drafter)
+       const ChatTemplate &chatTemplate, Engine &engine)
       : tokenizer(tokenizer), chatTemplate(chatTemplate), session(engine),
         sampler(samplingOptions(engine.model(), options.sampling),
                 sampledIds(engine.model(), tokenizer)),
-        drafter(std::move(drafter)),
         limits{options.maxTokens, stopIds(engine.model(), tokenizer)},
         system(options.system) {
     reset();
+  }
+
+  /// Takes the drafter that `choice`, a value of --draft, names.
+  Status useDrafter(const std::string &choice) {
+    Result<std::unique_ptr<Drafter>> made =
+        makeDrafter(choice, session, sampler);
+    if (!made)
+      return made.error();
+    drafter = std::move(*made);
+    return {};
   }
 
   /// Forgets everything but the system prompt.
@@ -93,7 +101,7 @@ private:
   const ChatTemplate chatTemplate;
   Session session;
   Sampler sampler;
-  const std::unique_ptr<Drafter> drafter;
+  std::unique_ptr<Drafter> drafter;
   const GenerateOptions limits;
   const std::string system;
   std::vector<ChatMessage> messages;
@@ -156,15 +164,16 @@ Status chatCommand(const Program &program, const ChatOptions &options) {
       ChatTemplate::open(*tokenizer, error);
   if (!chatTemplate)
     return Error{error};
-  Result<std::unique_ptr<Drafter>> drafter = makeDrafter(options.draft);
-  if (!drafter)
-    return drafter.error();
   Result<std::unique_ptr<Engine>> engine =
       Engine::create(program, options.threads);
   if (!engine)
     return engine.error();
   InterruptScope interrupts;
-  Chat chat(options, *tokenizer, *chatTemplate, **engine, std::move(*drafter));
+  Chat chat(options, *tokenizer, *chatTemplate, **engine);
+  if (Status status = chat.useDrafter(
+          options.draft.value_or(defaultDraft(program.model)));
+      !status)
+    return status;
   return converse(chat, isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/ThreadPool.h"
 #include "runtime/chat/RenderCommand.h"
 #include "runtime/commands/Commands.h"
+#include "runtime/commands/DraftChoice.h"
 #include "runtime/commands/Prompt.h"
 #include "runtime/tokenizer/TokenIds.h"
 #include "runtime/tokenizer/TokenizeCommand.h"
@@ -89,7 +90,7 @@ private:
   void addThreads(CLI::App *command, int64_t &threads);
   void addSampling(CLI::App *command, SamplingChoice &sampling,
                    int64_t &maxTokens);
-  void addDraft(CLI::App *command, std::string &draft);
+  void addDraft(CLI::App *command, std::optional<std::string> &draft);
   void addRun();
   void addChat();
   void addMeasures();
@@ -171,13 +172,13 @@ void Grammar::addSampling(CLI::App *command, SamplingChoice &sampling,
       ->type_name("S");
 }
 
-void Grammar::addDraft(CLI::App *command, std::string &draft) {
+void Grammar::addDraft(CLI::App *command, std::optional<std::string> &draft) {
   command
       ->add_option("--draft", draft,
                    "Guess tokens and check several in a step, which changes "
                    "the speed only; lookup: guess that the text repeats "
                    "itself, N: N tokens from the model's draft head (default: "
-                   "off)")
+                   "1 if the model has one, else off)")
       ->transform(draftChoice())
       ->type_name("off|lookup|N");
 }

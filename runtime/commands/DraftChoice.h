@@ -5,6 +5,7 @@
 
 #include "runtime/Drafter.h"
 #include "runtime/Result.h"
+#include "runtime/Session.h"
 
 #include <memory>
 #include <string>
@@ -13,9 +14,15 @@ namespace sputnik::rt {
 
 inline constexpr char noDrafts[] = "off", promptLookup[] = "lookup";
 
-/// The drafter that `choice`, the value of --draft, names; null for `off`.
-/// Fails if the model has none such.
-Result<std::unique_ptr<Drafter>> makeDrafter(const std::string &choice);
+/// What `--draft` stands for if it is not given: the draft head, with one token
+/// a step, if the model has one, else `off`.
+std::string defaultDraft(const abi::Model &model);
+
+/// The drafter that `choice`, a value of --draft, names for `session`; null for
+/// `off`. Fails if the model has none such.
+Result<std::unique_ptr<Drafter>> makeDrafter(const std::string &choice,
+                                             Session &session,
+                                             Sampler &sampler);
 
 } // namespace sputnik::rt
 

@@ -3,8 +3,6 @@
 #ifndef SPUTNIK_RUNTIME_COMMANDS_OPTIONS_H
 #define SPUTNIK_RUNTIME_COMMANDS_OPTIONS_H
 
-#include "runtime/commands/DraftChoice.h"
-
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,7 +33,7 @@ struct RunOptions {
   bool stats = false;
   int64_t maxTokens = -1;
   SamplingChoice sampling;
-  std::string draft = noDrafts;
+  std::optional<std::string> draft; ///< Value of --draft.
   int64_t threads = 0;
 };
 
@@ -43,7 +41,7 @@ struct ChatOptions {
   std::string system;
   int64_t maxTokens = -1;
   SamplingChoice sampling;
-  std::string draft = noDrafts;
+  std::optional<std::string> draft; ///< Value of --draft.
   int64_t threads = 0;
 };
 
@@ -66,7 +64,7 @@ struct BenchOptions {
   std::optional<int64_t> gen;
   int64_t context = 0;
   int64_t repeat = 3;
-  std::string draft = noDrafts;
+  std::optional<std::string> draft; ///< Value of --draft.
   std::optional<std::string> profile; ///< File for a trace.
   bool json = false;
   int64_t threads = 0;

@@ -5,6 +5,7 @@
 #include "runtime/Interrupt.h"
 #include "runtime/chat/ChatTemplate.h"
 #include "runtime/commands/Commands.h"
+#include "runtime/commands/DraftChoice.h"
 #include "runtime/commands/Prompt.h"
 #include "runtime/commands/TextPrinter.h"
 
@@ -70,10 +71,6 @@ Status runCommand(const Program &program, const RunOptions &options) {
   if (!prompt)
     return prompt.error();
 
-  Result<std::unique_ptr<Drafter>> drafter = makeDrafter(options.draft);
-  if (!drafter)
-    return drafter.error();
-
   Result<std::unique_ptr<Engine>> engine =
       Engine::create(program, options.threads);
   if (!engine)
@@ -81,6 +78,10 @@ Status runCommand(const Program &program, const RunOptions &options) {
   Session session(**engine);
   Sampler sampler(samplingOptions(model, options.sampling),
                   sampledIds(model, tokenizer));
+  Result<std::unique_ptr<Drafter>> drafter = makeDrafter(
+      options.draft.value_or(defaultDraft(model)), session, sampler);
+  if (!drafter)
+    return drafter.error();
   GenerateOptions limits{options.maxTokens, {}};
   if (!options.ignoreEos)
     limits.stopIds = stopIds(model, tokenizer);

@@ -81,22 +81,47 @@ static uint8_t weightAt(uint64_t at) {
   return static_cast<uint8_t>((at + 7) * 0x9e3779b97f4a7c15 >> 56);
 }
 
-/// A cache entry is the token plus one, so that zero was never written.
+static constexpr uint64_t stateRowBytes = 64, scratchBytes = 64,
+                          sharedBytes = stateRowBytes * fakePrefillRows;
+
+/// A cache entry is the token plus one, so that zero was never written. Those
+/// of the draft head follow the model's.
 static int32_t *entries(const Step *step, int64_t row) {
   return reinterpret_cast<int32_t *>(step->caches[step->slots[row]]);
+}
+static int32_t *headEntries(const Step *step, int64_t row) {
+  return entries(step, row) + fakeContext;
+}
+
+/// What is known of a text: its prefixSum and length.
+struct State {
+  uint64_t sum;
+  int64_t count;
+};
+static State &stateOf(const Step *step, int64_t row) {
+  return *reinterpret_cast<State *>(step->arena +
+                                    static_cast<uint64_t>(row) *
+                                        stateRowBytes);
+}
+
+/// The sum of the text up to the row, and whether all of it is in the cache.
+static State readCache(const Step *step, int64_t row, bool &valid) {
+  const int32_t position = step->positions[row];
+  State state = {0, position + 1};
+  for (int32_t at = 0; at <= position; ++at) {
+    const int32_t entry = entries(step, row)[at];
+    valid &= entry != 0;
+    state.sum += static_cast<uint64_t>(at + 1) * static_cast<uint64_t>(entry);
+  }
+  return state;
 }
 
 static void writeLogits(const Step *step, int64_t output, uint64_t *sums,
                         int64_t threads) {
   const int32_t row = step->outputs[output];
   const int32_t position = step->positions[row];
-  uint64_t sum = 0;
   bool valid = !fakeFaults.nan;
-  for (int32_t at = 0; at <= position; ++at) {
-    const int32_t entry = entries(step, row)[at];
-    valid &= entry != 0;
-    sum += static_cast<uint64_t>(at + 1) * static_cast<uint64_t>(entry);
-  }
+  const uint64_t sum = readCache(step, row, valid).sum;
   // Weights, arena and scratch have to be where they belong.
   for (uint64_t at = 0; at < fakeWeightBytes; at += 64)
     valid &= step->weights[at] == weightAt(at);
@@ -108,7 +133,6 @@ static void writeLogits(const Step *step, int64_t output, uint64_t *sums,
         valid ? logitOf(sum, static_cast<size_t>(position) + 1, id) : NAN;
 }
 
-static constexpr uint64_t sharedBytes = 64, scratchBytes = 64;
 
 static void runRows(const Step *step, int64_t thread, int64_t threads) {
   for (int64_t row = thread; row < step->rows; row += threads)
@@ -117,6 +141,10 @@ static void runRows(const Step *step, int64_t thread, int64_t threads) {
       step->arena + sharedBytes + static_cast<uint64_t>(thread) * scratchBytes);
   *scratch = static_cast<uint64_t>(thread) + 1;
   meet(step->barrier, threads);
+  for (int64_t row = thread; row < step->rows; row += threads) {
+    bool valid = true;
+    stateOf(step, row) = readCache(step, row, valid);
+  }
   std::vector<uint64_t> sums;
   for (int64_t other = 0; other < threads; ++other)
     sums.push_back(*reinterpret_cast<uint64_t *>(step->arena + sharedBytes +
@@ -129,6 +157,38 @@ static void runRows(const Step *step, int64_t thread, int64_t threads) {
 static constexpr Region regions[] = {{"all", "decode", fakeWeightBytes},
                                      {"all", "verify", fakeWeightBytes},
                                      {"all", "prefill", fakeWeightBytes}};
+
+/// The draft head; one thread does it all.
+template <int FakeCounts::*Count>
+static void runHead(const Step *step, int64_t thread, int64_t) {
+  if (thread != 0)
+    return;
+  ++(fakeCounts.*Count);
+  for (int64_t row = 0; row < step->rows; ++row)
+    headEntries(step, row)[step->positions[row]] = step->tokens[row] + 1;
+  int64_t output = 0;
+  for (int64_t row = 0; row < step->rows; ++row) {
+    const int32_t position = step->positions[row];
+    State &state = stateOf(step, row);
+    // The head has seen every token but the first.
+    auto sum = static_cast<uint64_t>(entries(step, row)[0]);
+    for (int32_t at = 1; at <= position; ++at)
+      sum += static_cast<uint64_t>(at + 1) *
+             static_cast<uint64_t>(headEntries(step, row)[at - 1]);
+    bool known = state.count == position + 1 && state.sum == sum;
+    ++state.count;
+    state.sum += static_cast<uint64_t>(state.count) *
+                 (static_cast<uint64_t>(step->tokens[row]) + 1);
+    if (output == step->numOutputs || step->outputs[output] != row)
+      continue;
+    float *logits = step->logits + output++ * fakeVocabulary;
+    known &= state.sum % 5 != 0;
+    for (int32_t id = 0; id < fakeVocabulary; ++id)
+      logits[id] =
+          known ? logitOf(state.sum, static_cast<size_t>(state.count), id)
+                : (id == '?' ? fakeLead : 0);
+  }
+}
 
 template <int FakeCounts::*Count, uint32_t Region>
 static void runPhase(const Step *step, int64_t thread, int64_t threads) {
@@ -320,7 +380,7 @@ static Model makeModel() {
   model.vocabSize = fakeVocabulary;
   model.maxContext = fakeContext;
   model.cacheBytesPerToken = sizeof(int32_t);
-  model.cacheBytes = model.cacheBytesPerToken * fakeContext;
+  model.cacheBytes = 2 * model.cacheBytesPerToken * fakeContext;
   model.weightBytes = fakeWeightBytes;
   model.weightBytesPerToken = fakeWeightBytes;
   model.macsPerToken = 1000;
@@ -335,6 +395,16 @@ static Model makeModel() {
   model.infoBytes = sizeof(info) - 1;
   model.regions = regions;
   model.regionCount = std::size(regions);
+  return model;
+}
+
+Model fakeModelWithHead() {
+  Model model = makeModel();
+  model.draftVerify = {runHead<&FakeCounts::draftVerify>, 8, sharedBytes,
+                       scratchBytes};
+  model.draftPrefill = {runHead<&FakeCounts::draftPrefill>, fakePrefillRows,
+                        sharedBytes, scratchBytes};
+  model.stateRowBytes = stateRowBytes;
   return model;
 }
 

@@ -55,12 +55,17 @@ extern float fakeLead;
 
 /// How often each phase was entered, by thread 0.
 struct FakeCounts {
-  int decode, verify, prefill;
+  int decode, verify, prefill, draftVerify, draftPrefill;
 };
 extern FakeCounts fakeCounts;
 
 /// The fake model with its weights elsewhere.
 abi::Model fakeModelWith(abi::WeightSource source);
+
+/// The fake model with a draft head. It knows what the model says, unless a
+/// state is not that of its row or the head has not read all rows before:
+/// then, and where a text's sum is a multiple of 5, it guesses `?`.
+abi::Model fakeModelWithHead();
 
 } // namespace sputnik::test
 

@@ -4,6 +4,7 @@
 #include "FakeModel.h"
 #include "SamplingReference.h"
 #include "SomeModel.h"
+#include "runtime/DraftHead.h"
 #include "runtime/Interrupt.h"
 #include "runtime/PromptLookup.h"
 
@@ -31,14 +32,17 @@ public:
     text.assign(newText.begin(), newText.end());
   }
   void append(int32_t id) override { text.push_back(id); }
-  std::vector<int32_t> guess(size_t most) override {
+  Status stepped(int64_t, int64_t) override { return {}; }
+  Result<std::vector<Guess>> guess(size_t most) override {
     std::vector<int32_t> ahead = text;
-    while (ahead.size() < text.size() + most)
+    std::vector<Guess> guesses;
+    for (size_t i = 0; i < most; ++i) {
       ahead.push_back(random.next() % 100 < percent
                           ? test::fakeNext(ahead)
                           : static_cast<int32_t>('a' + random.next() % 26));
-    return {ahead.begin() + static_cast<std::ptrdiff_t>(text.size()),
-            ahead.end()};
+      guesses.push_back({ahead.back(), {}});
+    }
+    return guesses;
   }
 
 private:
@@ -172,8 +176,8 @@ TEST(Speculation, ChangesNothingButTheNumberOfSteps) {
           generateFrom(plainSession, prompt, options, sampling);
       Oracle oracle(seed % 101, seed);
       PromptLookup lookup;
-      for (Drafter *drafter : {static_cast<Drafter *>(&oracle),
-                               static_cast<Drafter *>(&lookup)}) {
+      const std::initializer_list<Drafter *> drafters = {&oracle, &lookup};
+      for (Drafter *drafter : drafters) {
         session.truncate(0);
         const Generated drafted =
             generateFrom(session, prompt, options, sampling, drafter);
@@ -294,39 +298,125 @@ static void expectDrawnFrom(const std::map<int32_t, int> &counts,
   EXPECT_LT(sum, chiSquaredLimit(bins - 1));
 }
 
-TEST(Speculation, KeepsTheDistribution) {
+static std::vector<double> distributionAfter(const std::vector<int32_t> &text,
+                                             const SamplingOptions &sampling) {
+  std::vector<float> logits;
+  for (int32_t id = 0; id < test::fakeTokens; ++id)
+    logits.push_back(test::fakeLogit(text, id));
+  return test::referenceDistribution(logits, sampling);
+}
+
+/// Makes a drafter that may draw from the sampler.
+using MakeDrafter =
+    std::function<std::unique_ptr<Drafter>(Session &, Sampler &)>;
+
+/// Compares the second and third token of many answers with what the sampler
+/// draws them from without guesses.
+static void expectSameDistributions(const std::unique_ptr<Engine> &engine,
+                                    const MakeDrafter &make) {
   test::fakeLead = 3;
-  const std::unique_ptr<Engine> engine = makeEngine(1);
   Session session(*engine);
   const std::vector<int32_t> prompt = someTokens(5);
   SamplingOptions sampling = {.temperature = 0.6, .topK = 40, .topP = 0.95};
-  const auto distributionAfter = [&](const std::vector<int32_t> &text) {
-    std::vector<float> logits;
-    for (int32_t id = 0; id < test::fakeTokens; ++id)
-      logits.push_back(test::fakeLogit(text, id));
-    return test::referenceDistribution(logits, sampling);
-  };
-
-  // The tokens after a right guess, and after one that was right or wrong.
   std::vector<int32_t> once = prompt;
   once.push_back(test::fakeNext(once));
   std::vector<int32_t> twice = once;
   twice.push_back(test::fakeNext(twice));
   std::map<int32_t, int> second, third;
+  int64_t right = 0, guesses = 0;
   for (sampling.seed = 0; sampling.seed < 20000; ++sampling.seed) {
-    Oracle oracle(80, sampling.seed);
+    Sampler sampler(sampling, test::fakeTokens);
+    const std::unique_ptr<Drafter> drafter = make(session, sampler);
     session.truncate(0);
-    const Generated generated =
-        generateFrom(session, prompt, {4, {}}, sampling, &oracle);
-    if (generated.ids[0] != once.back())
+    std::vector<int32_t> ids;
+    const Result<Generation> generation = generate(
+        session, sampler, prompt, {4, {}},
+        [&](int32_t id) {
+          ids.push_back(id);
+          return Status();
+        },
+        drafter.get());
+    ASSERT_TRUE(generation);
+    right += generation->right;
+    guesses += generation->guesses;
+    if (ids[0] != once.back())
       continue;
-    ++second[generated.ids[1]];
-    if (generated.ids[1] == twice.back())
-      ++third[generated.ids[2]];
+    ++second[ids[1]];
+    if (ids[1] == twice.back())
+      ++third[ids[2]];
   }
-  expectDrawnFrom(second, distributionAfter(once));
-  expectDrawnFrom(third, distributionAfter(twice));
+  expectDrawnFrom(second, distributionAfter(once, sampling));
+  expectDrawnFrom(third, distributionAfter(twice, sampling));
+  EXPECT_GT(right, 1000);
+  EXPECT_GT(guesses - right, 1000);
   test::fakeLead = 16;
+}
+
+TEST(Speculation, KeepsTheDistribution) {
+  uint64_t seed = 0;
+  expectSameDistributions(makeEngine(1), [&](Session &, Sampler &) {
+    return std::make_unique<Oracle>(80, seed++);
+  });
+}
+
+TEST(DraftHead, KeepsTheDistribution) {
+  const abi::Model model = test::fakeModelWithHead();
+  expectSameDistributions(
+      makeEngine(1, 1, model), [](Session &session, Sampler &sampler) {
+        return std::make_unique<DraftHead>(session.engine(), 0, sampler, 2);
+      });
+}
+
+TEST(DraftHead, ReadsAllOfTheText) {
+  const abi::Model model = test::fakeModelWithHead();
+  const std::unique_ptr<Engine> engine = makeEngine(2, 2, model);
+  for (size_t length : {1, 2, 8, 9, 47, 48, 49, 100, 120}) {
+    for (size_t most : {1, 2, 7, 20}) {
+      Session session(*engine, 1);
+      Sampler sampler({.temperature = 0}, test::fakeTokens);
+      DraftHead head(*engine, 1, sampler, most);
+      const std::vector<int32_t> prompt = someTokens(length, length);
+      std::vector<int32_t> ids;
+      const Result<Generation> generation = generate(
+          session, sampler, prompt, {60, {}},
+          [&](int32_t id) {
+            ids.push_back(id);
+            return Status();
+          },
+          &head);
+      ASSERT_TRUE(generation);
+      EXPECT_EQ(ids, expected(prompt, 60, false));
+      // Of a step's guesses none counts after the first wrong one.
+      if (most == 1) {
+        EXPECT_GT(generation->right, generation->guesses * 6 / 10);
+      }
+      EXPECT_GT(generation->tokensPerStep(), most == 1 ? 1.6 : 2.0)
+          << length << " tokens, " << most << " guesses";
+    }
+  }
+}
+
+TEST(DraftHead, FollowsAConversation) {
+  const abi::Model model = test::fakeModelWithHead();
+  const std::unique_ptr<Engine> engine = makeEngine(2, 1, model);
+  Session session(*engine);
+  Sampler sampler({.temperature = 0}, test::fakeTokens);
+  DraftHead head(*engine, 0, sampler, 3);
+  std::vector<int32_t> text = someTokens(20);
+  for (int answer = 0; answer < 4; ++answer) {
+    const auto known = static_cast<size_t>(session.keepCommonPrefix(text));
+    std::vector<int32_t> ids;
+    ASSERT_TRUE(generate(
+        session, sampler, std::span(text).subspan(known), {20, {}},
+        [&](int32_t id) {
+          ids.push_back(id);
+          return Status();
+        },
+        &head));
+    EXPECT_EQ(ids, expected(text, 20, false));
+    text.insert(text.end(), ids.begin(), ids.begin() + 10);
+    text.push_back(answer);
+  }
 }
 
 } // namespace sputnik::rt

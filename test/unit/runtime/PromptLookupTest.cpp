@@ -14,8 +14,11 @@ static std::vector<int32_t> letters(const std::string &text) {
 static std::string guessAfter(const std::string &text, size_t most) {
   PromptLookup lookup;
   lookup.begin(letters(text));
-  const std::vector<int32_t> guesses = lookup.guess(most);
-  return {guesses.begin(), guesses.end()};
+  const Result<std::vector<Guess>> guesses = lookup.guess(most);
+  std::string said;
+  for (const Guess &guess : *guesses)
+    said += static_cast<char>(guess.id);
+  return said;
 }
 
 TEST(PromptLookup, GuessesWhatFollowedBefore) {
@@ -23,22 +26,23 @@ TEST(PromptLookup, GuessesWhatFollowedBefore) {
   EXPECT_EQ(guessAfter("abcdef", 7), "");
   // One token in common is chance.
   EXPECT_EQ(guessAfter("abcdefa", 7), "");
-  EXPECT_EQ(guessAfter("the cat sat; the c", 7), "at sa");
-  EXPECT_EQ(guessAfter("the cat sat; the c", 3), "at ");
+  EXPECT_EQ(guessAfter("the cat sat; the c", 7), "at");
+  EXPECT_EQ(guessAfter("the cat sat; the c", 1), "a");
   EXPECT_EQ(guessAfter("the cat sat; the c", 0), "");
-  // As many as are the same.
-  EXPECT_EQ(guessAfter("1abcdefg2ab", 7), "cd");
+  // Half as many as are the same.
+  EXPECT_EQ(guessAfter("1abcdefg2ab", 7), "c");
+  EXPECT_EQ(guessAfter("1abcdefg2abcd", 7), "ef");
 }
 
 TEST(PromptLookup, BelievesTheLongerMatchAndThenTheLater) {
-  EXPECT_EQ(guessAfter("abX cabY 1abZ cab", 7), "Y 1a");
+  EXPECT_EQ(guessAfter("abX cabY 1abZ cab", 7), "Y ");
   EXPECT_EQ(guessAfter("abX abY abZ ab", 1), "Z");
   EXPECT_EQ(guessAfter("1abX 2abY ab", 1), "Y");
 }
 
 TEST(PromptLookup, GoesRoundInLoops) {
-  EXPECT_EQ(guessAfter("aaaaaaaa", 7), "aaaaaaa");
-  EXPECT_EQ(guessAfter("xabcabcabc", 7), "abcabc");
+  EXPECT_EQ(guessAfter("aaaaaaaaa", 7), "aaaa");
+  EXPECT_EQ(guessAfter("xabcabcabcabc", 7), "abca");
 }
 
 TEST(PromptLookup, FindsTheLongestMatchOfAnyText) {
@@ -60,7 +64,7 @@ TEST(PromptLookup, FindsTheLongestMatchOfAnyText) {
       }
       const size_t expected =
           longest < PromptLookup::shortestMatch ? 0 : longest;
-      ASSERT_EQ(lookup.guess(1000).size(), expected)
+      ASSERT_EQ(lookup.guess(1000)->size(), expected / 2)
           << "seed " << seed << ", " << length << " tokens";
     }
   }
@@ -70,7 +74,7 @@ TEST(PromptLookup, BeginsAnew) {
   PromptLookup lookup;
   lookup.begin(letters("abcabc"));
   lookup.begin(letters("xyab"));
-  EXPECT_TRUE(lookup.guess(7).empty());
+  EXPECT_TRUE(lookup.guess(7)->empty());
 }
 
 } // namespace sputnik::rt
