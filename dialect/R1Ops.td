@@ -201,6 +201,24 @@ def R1_SliceRowsOp : R1_ProgramOp<"slice_rows"> {
   let hasVerifier = 1;
 }
 
+def R1_SliceColumnsOp : R1_ProgramOp<"slice_columns"> {
+  let summary = "consecutive columns";
+  let description = [{
+    Those from `first` on, as many as the result has room for.
+
+    ```mlir
+    %1 = r1.slice_columns %0 first 32 : tensor<48x64xf32> -> tensor<48x32xf32>
+    ```
+  }];
+  let arguments = (ins R1_WeightTensor:$value,
+    ConfinedAttr<I64Attr, [IntNonNegative]>:$first);
+  let results = (outs R1_WeightTensor:$result);
+  let assemblyFormat = [{
+    $value `first` $first attr-dict `:` type($value) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
 def R1_TransposeOp : R1_ProgramOp<"transpose"> {
   let summary = "turns rows of every part into columns";
   let description = [{

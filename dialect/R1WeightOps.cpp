@@ -190,6 +190,18 @@ LogicalResult SliceRowsOp::verify() {
   return success();
 }
 
+LogicalResult SliceColumnsOp::verify() {
+  auto from = cast<RankedTensorType>(getValue().getType());
+  auto to = cast<RankedTensorType>(getType());
+  if (from.getRank() != 2 || to.getRank() != 2 ||
+      from.getDimSize(0) != to.getDimSize(0) ||
+      to.getDimSize(1) > from.getDimSize(1) ||
+      static_cast<int64_t>(getFirst()) > from.getDimSize(1) - to.getDimSize(1))
+    return emitOpError("cannot take ")
+           << to << " from column " << getFirst() << " of " << from;
+  return success();
+}
+
 LogicalResult TransposeOp::verify() {
   auto from = cast<RankedTensorType>(getValue().getType());
   auto to = cast<RankedTensorType>(getType());

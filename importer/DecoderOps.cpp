@@ -105,7 +105,13 @@ Value DecoderOps::logits(Value stream) {
       r1::SelectRowsOp::create(model.ops(), model.loc(), stream.getType(),
                                stream, model.outputs());
   return linear(norm(selected, "norm", nullptr, config.rmsNormEps),
-                tiedHead ? "embed" : "head", nullptr, config.vocabSize);
+                headWeight(), nullptr, config.vocabSize);
+}
+
+Value DecoderOps::normalizedLogits(Value rows) {
+  Value selected = r1::SelectRowsOp::create(
+      model.ops(), model.loc(), rows.getType(), rows, model.outputs());
+  return linear(selected, headWeight(), nullptr, config.vocabSize);
 }
 
 } // namespace sputnik

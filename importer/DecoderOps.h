@@ -7,7 +7,7 @@
 
 namespace sputnik {
 
-/// Adds the ops that decoders of all architectures are made of to `@forward`.
+/// Adds the ops that decoders of all architectures are made of to a function.
 /// `layer` is the index of an r1.layers, or null outside.
 class DecoderOps {
 public:
@@ -42,8 +42,12 @@ public:
   mlir::Value embedding();
   /// The logits of the selected rows of the stream behind the last layer.
   mlir::Value logits(mlir::Value stream);
+  /// The same of rows that are normalised already.
+  mlir::Value normalizedLogits(mlir::Value rows);
 
 private:
+  llvm::StringRef headWeight() const { return tiedHead ? "embed" : "head"; }
+
   ModelBuilder &model;
   const ModelConfig &config;
   /// A checkpoint without a head has a tied one, whatever it says.

@@ -32,12 +32,23 @@ public:
       groups.push_back({"dense_", {0, dense}, false});
     if (dense < config.layers)
       groups.push_back({"", {dense, config.layers - dense}, true});
+    // Conversions tend to leave it out.
+    if (config.draftLayers && model.hasTensor(draftTensor("eh_proj.weight")))
+      draft = {"draft_", {config.layers, 1}, true};
   }
 
   Error addWeights();
   void buildForward();
+  bool hasDraft() const { return draft.has_value(); }
+  /// The head that predicts the token after the next (multi-token prediction).
+  void buildDraft();
 
 private:
+  /// The tensor of the layer behind the last.
+  std::string draftTensor(const Twine &name) const {
+    return ("model.layers." + Twine(config.layers) + "." + name).str();
+  }
+  Error addDraft();
   Error addAttention(const LayerGroup &group);
   Error addDense(const LayerGroup &group);
   Error addExperts(const LayerGroup &group);
@@ -73,6 +84,7 @@ private:
   const LatentConfig &latent;
   const ExpertsConfig &experts;
   SmallVector<LayerGroup, 2> groups;
+  std::optional<LayerGroup> draft;
 };
 
 void DeepSeekV3Builder::addRows(const Twine &symbol, const Twine &source,
@@ -159,10 +171,11 @@ Error DeepSeekV3Builder::addDense(const LayerGroup &group) {
 Error DeepSeekV3Builder::addExperts(const LayerGroup &group) {
   const int64_t hidden = config.hiddenSize, inner = experts.innerSize,
                 shared = experts.shared * inner;
-  if (Error error = model.addLayerWeight("router", "mlp.gate.weight",
+  const std::string prefix = group.prefix.str();
+  if (Error error = model.addLayerWeight(prefix + "router", "mlp.gate.weight",
                                          {experts.count, hidden}, group.range))
     return error;
-  if (Error error = model.addLayerWeight("router_bias",
+  if (Error error = model.addLayerWeight(prefix + "router_bias",
                                          "mlp.gate.e_score_correction_bias",
                                          {experts.count}, group.range))
     return error;
@@ -172,16 +185,43 @@ Error DeepSeekV3Builder::addExperts(const LayerGroup &group) {
     const auto shape = [&](int64_t width) -> SmallVector<int64_t, 2> {
       return {down ? hidden : width, down ? width : hidden};
     };
-    if (Error error = model.addPartsWeight(("experts_" + matrix).str(),
+    if (Error error = model.addPartsWeight(prefix + "experts_" + matrix.str(),
                                            "mlp.experts", experts.count, tensor,
                                            shape(inner), group.range))
       return error;
-    if (Error error = model.addLayerWeight(("shared_" + matrix).str(),
+    if (Error error = model.addLayerWeight(prefix + "shared_" + matrix.str(),
                                            "mlp.shared_experts." + tensor,
                                            shape(shared), group.range))
       return error;
   }
   return Error::success();
+}
+
+Error DeepSeekV3Builder::addDraft() {
+  const int64_t hidden = config.hiddenSize;
+  for (auto [symbol, tensor] :
+       {std::pair("draft_embed_norm", "enorm.weight"),
+        std::pair("draft_state_norm", "hnorm.weight"),
+        std::pair("draft_norm", "shared_head.norm.weight")})
+    if (Error error = model.addWeight(symbol, draftTensor(tensor), {hidden}))
+      return error;
+  // One product of both halves side by side is a sum of two.
+  if (Error error =
+          model.addWeight("draft_join", draftTensor("eh_proj.weight"),
+                          {hidden, 2 * hidden}))
+    return error;
+  for (auto [symbol, first] : {std::pair("draft_join_embed", int64_t{0}),
+                               std::pair("draft_join_state", hidden)})
+    model.addDerived(symbol, "draft_join",
+                     [&](mlir::OpBuilder &body, Value value) {
+                       auto type = mlir::RankedTensorType::get(
+                           {hidden, hidden}, body.getF32Type());
+                       return r1::SliceColumnsOp::create(body, model.loc(),
+                                                         type, value, first);
+                     });
+  if (Error error = addAttention(*draft))
+    return error;
+  return addExperts(*draft);
 }
 
 Error DeepSeekV3Builder::addWeights() {
@@ -193,6 +233,9 @@ Error DeepSeekV3Builder::addWeights() {
     if (Error error = group.experts ? addExperts(group) : addDense(group))
       return error;
   }
+  if (draft)
+    if (Error error = addDraft())
+      return error;
   return ops.addHead();
 }
 
@@ -272,6 +315,7 @@ Value DeepSeekV3Builder::buildLayer(const LayerGroup &group, Value stream,
 }
 
 void DeepSeekV3Builder::buildForward() {
+  model.addCacheLayers(draft ? 1 : 0);
   model.beginForward();
   Value table = ops.ropeTable();
   Value stream = ops.embedding();
@@ -279,7 +323,27 @@ void DeepSeekV3Builder::buildForward() {
     stream = ops.layers(stream, group.range, [&](Value input, Value index) {
       return buildLayer(group, input, index, table);
     });
-  model.endForward(ops.logits(stream));
+  if (!draft)
+    return model.end(ops.logits(stream));
+  Value state = ops.norm(stream, "norm", nullptr, config.rmsNormEps);
+  model.end(ops.normalizedLogits(state), state);
+}
+
+void DeepSeekV3Builder::buildDraft() {
+  model.beginDraft();
+  Value table = ops.ropeTable();
+  const double eps = config.rmsNormEps;
+  Value embedded = ops.norm(ops.embedding(), "draft_embed_norm", nullptr, eps);
+  Value state = ops.norm(model.state(), "draft_state_norm", nullptr, eps);
+  Value joined = ops.add(
+      ops.linear(embedded, "draft_join_embed", nullptr, config.hiddenSize),
+      ops.linear(state, "draft_join_state", nullptr, config.hiddenSize));
+  Value stream =
+      ops.layers(joined, draft->range, [&](Value input, Value index) {
+        return buildLayer(*draft, input, index, table);
+      });
+  state = ops.norm(stream, "draft_norm", nullptr, eps);
+  model.end(ops.normalizedLogits(state), state);
 }
 
 } // namespace
@@ -289,6 +353,8 @@ Error buildDeepSeekV3(ModelBuilder &model) {
   if (Error error = builder.addWeights())
     return error;
   builder.buildForward();
+  if (builder.hasDraft())
+    builder.buildDraft();
   return Error::success();
 }
 

@@ -118,6 +118,8 @@ Error readDeepSeekV3(JsonFields &fields, const json::Object &object,
                      ModelConfig &config) {
   readLatent(fields, config);
   readExperts(fields, config);
+  config.draftLayers =
+      fields.integer("num_nextn_predict_layers", 0, maxLayers, 0);
   if (fields.failed() || !fields.has("quantization_config"))
     return fields.takeError();
   const json::Object *scaling = object.getObject("quantization_config");

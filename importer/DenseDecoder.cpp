@@ -121,7 +121,7 @@ void DenseDecoderBuilder::buildForward() {
                             [&](Value input, Value layer) {
                               return buildLayer(input, layer, table);
                             });
-  model.endForward(ops.logits(stream));
+  model.end(ops.logits(stream));
 }
 
 } // namespace

@@ -168,29 +168,36 @@ r1::KVCacheType ModelBuilder::cacheType() {
   const int64_t context =
       options.maxContext ? options.maxContext : config().maxPositions;
   const int64_t positions = alignTo(context, r1::KVCacheType::kPanel);
+  const int64_t layers = config().layers + moreCacheLayers;
   mlir::Type element =
       options.kvElement ? options.kvElement : builder.getF32Type();
   if (const std::optional<LatentConfig> &latent = config().latent)
-    return r1::KVCacheType::get(builder.getContext(), config().layers,
+    return r1::KVCacheType::get(builder.getContext(), layers,
                                 /*heads=*/1, latent->rank + latent->rotaryDim,
                                 element, positions, latent->rank);
-  return r1::KVCacheType::get(builder.getContext(), config().layers,
+  return r1::KVCacheType::get(builder.getContext(), layers,
                               config().kvHeads, config().headDim, element,
                               positions, /*latent=*/0);
 }
 
-void ModelBuilder::beginForward() {
+void ModelBuilder::begin(StringRef name, mlir::TypeRange further) {
   auto indices = mlir::RankedTensorType::get({mlir::ShapedType::kDynamic},
                                              builder.getI32Type());
-  forward = mlir::func::FuncOp::create(
-      builder, loc(), "forward",
-      builder.getFunctionType({indices, indices, indices, indices, cacheType()},
-                              rows(config().vocabSize)));
-  builder.setInsertionPointToStart(forward.addEntryBlock());
+  SmallVector<mlir::Type> inputs = {indices, indices, indices, indices,
+                                    cacheType()};
+  append_range(inputs, further);
+  function = mlir::func::FuncOp::create(builder, loc(), name,
+                                        builder.getFunctionType(inputs, {}));
+  builder.setInsertionPointToStart(function.addEntryBlock());
 }
 
-void ModelBuilder::endForward(mlir::Value logits) {
-  mlir::func::ReturnOp::create(builder, loc(), logits);
+void ModelBuilder::end(mlir::Value logits, mlir::Value state) {
+  SmallVector<mlir::Value> results = {logits};
+  if (state)
+    results.push_back(state);
+  mlir::func::ReturnOp::create(builder, loc(), results);
+  function.setFunctionType(builder.getFunctionType(
+      function.getArgumentTypes(), mlir::ValueRange(results).getTypes()));
   builder.setInsertionPointToEnd(module.getBody());
 }
 

@@ -14,7 +14,7 @@ struct LayerRange {
   int64_t first, count;
 };
 
-/// Fills a module with the weights and the `@forward` of one model. A tensor
+/// Fills a module with the weights and the functions of one model. A tensor
 /// that has another named `<tensor>_scale_inv` is multiplied by the scales
 /// there, one for each block of ModelConfig::scaleBlock.
 class ModelBuilder {
@@ -54,17 +54,24 @@ public:
   void addDerived(llvm::StringRef symbol, llvm::StringRef source,
                   Program build);
 
+  /// The cache has room for the layers of the configuration and `count` more.
+  void addCacheLayers(int64_t count) { moreCacheLayers = count; }
+
   /// Opens `@forward`: further ops go into its body. The cache has kvHeads
   /// heads of headDim features for each layer, or latents.
-  void beginForward();
-  /// Returns the logits from `@forward`.
-  void endForward(mlir::Value logits);
+  void beginForward() { begin("forward", {}); }
+  /// Opens `@draft`, which takes the state that `@forward` leaves as well.
+  void beginDraft() { begin("draft", rows(config().hiddenSize)); }
+  /// Returns the logits from the function that is open, and the state in which
+  /// it leaves each row for a draft, if there is one.
+  void end(mlir::Value logits, mlir::Value state = {});
 
-  mlir::Value tokens() { return forward.getArgument(0); }
-  mlir::Value slots() { return forward.getArgument(1); }
-  mlir::Value positions() { return forward.getArgument(2); }
-  mlir::Value outputs() { return forward.getArgument(3); }
-  mlir::Value cache() { return forward.getArgument(4); }
+  mlir::Value tokens() { return function.getArgument(0); }
+  mlir::Value slots() { return function.getArgument(1); }
+  mlir::Value positions() { return function.getArgument(2); }
+  mlir::Value outputs() { return function.getArgument(3); }
+  mlir::Value cache() { return function.getArgument(4); }
+  mlir::Value state() { return function.getArgument(r1::kStepInputs); }
 
   /// `tensor<? x features x f32>`.
   mlir::RankedTensorType rows(int64_t features);
@@ -85,12 +92,14 @@ private:
                         mlir::IntegerAttr layers);
   r1::OriginAttr originOf(const TensorRef &tensor);
   r1::KVCacheType cacheType();
+  void begin(llvm::StringRef name, mlir::TypeRange further);
 
   const Checkpoint &checkpoint;
   mlir::ModuleOp module;
   const ImportOptions &options;
   mlir::OpBuilder builder;
-  mlir::func::FuncOp forward;
+  mlir::func::FuncOp function;
+  int64_t moreCacheLayers = 0;
 };
 
 } // namespace sputnik

@@ -87,6 +87,8 @@ struct ModelConfig {
   int64_t hiddenSize = 0;
   int64_t intermediateSize = 0;
   int64_t layers = 0; ///< At most 1000.
+  /// Layers behind those that predict tokens farther ahead.
+  int64_t draftLayers = 0;
   int64_t heads = 0;  ///< A multiple of kvHeads.
   int64_t kvHeads = 0;
   int64_t headDim = 0; ///< Even. heads * headDim need not be hiddenSize.

@@ -96,6 +96,10 @@ private:
           node.part = slice.getPart();
           node.group = slice.getFirst();
         })
+        .Case([&](r1::SliceColumnsOp slice) {
+          node.kind = Kind::SliceColumns;
+          node.group = slice.getFirst();
+        })
         .Case([&](r1::TransposeOp transpose) {
           node.kind = Kind::Transpose;
           node.part = transpose.getPart();
@@ -224,6 +228,8 @@ Error WeightProgram::Evaluator::run(const WeightProgram &program,
     return runUnpermute(program, index, layer, first, count, out);
   case Kind::SliceRows:
     return runSliceRows(program, index, layer, first, count, out);
+  case Kind::SliceColumns:
+    return runSliceColumns(program, index, layer, first, count, out);
   case Kind::Transpose:
     return runTranspose(program, index, layer, first, count, out);
   case Kind::BlockScale:
@@ -385,6 +391,22 @@ Error WeightProgram::Evaluator::runSliceRows(const WeightProgram &program,
       return error;
     row += run;
   }
+  return Error::success();
+}
+
+Error WeightProgram::Evaluator::runSliceColumns(const WeightProgram &program,
+                                                unsigned index, int64_t layer,
+                                                int64_t first, int64_t count,
+                                                float *out) {
+  const Node &node = program.nodes[index];
+  const int64_t columns = program.nodes[node.inputs[0]].columns;
+  std::vector<float> whole(count * columns);
+  if (Error error =
+          run(program, node.inputs[0], layer, first, count, whole.data()))
+    return error;
+  for (int64_t row = 0; row < count; ++row)
+    std::copy_n(whole.data() + row * columns + node.group, node.columns,
+                out + row * node.columns);
   return Error::success();
 }
 

@@ -57,6 +57,9 @@ public:
     llvm::Error runSliceRows(const WeightProgram &program, unsigned node,
                              int64_t layer, int64_t first, int64_t count,
                              float *out);
+    llvm::Error runSliceColumns(const WeightProgram &program, unsigned node,
+                                int64_t layer, int64_t first, int64_t count,
+                                float *out);
     llvm::Error runTranspose(const WeightProgram &program, unsigned node,
                              int64_t layer, int64_t first, int64_t count,
                              float *out);
@@ -77,6 +80,7 @@ private:
     Concat,
     Unpermute,
     SliceRows,
+    SliceColumns,
     Transpose,
     BlockScale,
     Round,
@@ -97,7 +101,7 @@ private:
     /// Earlier nodes.
     llvm::SmallVector<unsigned, 4> inputs;
     /// Rows of a concat's blocks, 0 for none; rows of an unpermute's heads;
-    /// where a slice starts in its part.
+    /// where a slice starts in its part, or among the columns.
     int64_t group = 0;
     /// Rows of the operands' parts; of a read, those of one stored tensor.
     int64_t part = 0;

@@ -27,6 +27,13 @@ r1.derived @blocks : tensor<512x32xf32> {
   r1.yield %1 : tensor<512x32xf32>
 }
 
+// CHECK:      r1.slice_columns %{{.*}} first 8 : tensor<256x24xf32> -> tensor<256x16xf32>
+r1.derived @columns : tensor<256x16xf32> {
+  %0 = r1.read @down : tensor<256x24xf32>
+  %1 = r1.slice_columns %0 first 8 : tensor<256x24xf32> -> tensor<256x16xf32>
+  r1.yield %1 : tensor<256x16xf32>
+}
+
 // CHECK-LABEL: func.func @mixture
 // CHECK-NEXT: %{{.*}}, %{{.*}} = r1.route %{{.*}}, @bias groups 4 keep 2 normalize scale 2.500000e+00 : tensor<?x8xf32> -> tensor<?x3xi32>, tensor<?x3xf32>
 // CHECK-NEXT: r1.experts_up %{{.*}}, %{{.*}}, @up up @up experts 8 : tensor<?x32xf32>, tensor<?x3xi32> -> tensor<?x72xf32>

@@ -33,6 +33,16 @@ r1.derived @d : tensor<20x8xf32> {
 // -----
 
 r1.weight @w : tensor<48x8xf32> from [#r1.origin<"m", 0, 1, "f32">]
+r1.derived @d : tensor<48x4xf32> {
+  %0 = r1.read @w : tensor<48x8xf32>
+  // expected-error@+1 {{cannot take 'tensor<48x4xf32>' from column 5 of 'tensor<48x8xf32>'}}
+  %1 = r1.slice_columns %0 first 5 : tensor<48x8xf32> -> tensor<48x4xf32>
+  r1.yield %1 : tensor<48x4xf32>
+}
+
+// -----
+
+r1.weight @w : tensor<48x8xf32> from [#r1.origin<"m", 0, 1, "f32">]
 r1.derived @d : tensor<8x48xf32> {
   %0 = r1.read @w : tensor<48x8xf32>
   // expected-error@+1 {{does not give 'tensor<8x48xf32>' for parts of 24 rows of 'tensor<48x8xf32>'}}

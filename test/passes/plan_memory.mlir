@@ -134,3 +134,48 @@ func.func @stream(%x: tensor<?x16xf32>, %positions: tensor<?xi32>) -> tensor<?x1
   }
   return %7 : tensor<?x16xf32>
 }
+
+// -----
+
+// The state lies at the start of the arena from the first region to the last,
+// whatever is larger; so does the one that a draft is given.
+
+// CHECK-LABEL: func.func @draft
+// CHECK-SAME:    %[[STATE:[a-z0-9]*]]: tensor<?x20xf32> {r1.buffer = #r1.buffer<offset = 0, stride = 128>}) -> (tensor<?x20xf32>, tensor<?x20xf32>)
+// CHECK:       r1.region "a" buffers([#r1.buffer<offset = 1024, stride = 256>])
+// CHECK:       r1.region "b" buffers([#r1.buffer<offset = 3072, stride = 128>])
+// CHECK:       r1.region "state" buffers([#r1.buffer<offset = 0, stride = 128>])
+// CHECK:       r1.region "logits" buffers([#r1.buffer<offset = 0, stride = 80, logits = true>])
+func.func @draft(%tokens: tensor<?xi32>, %slots: tensor<?xi32>, %positions: tensor<?xi32>, %outputs: tensor<?xi32>,
+                 %cache: !r1.kv_cache<layers = 1, heads = 1, dim = 16, element = f32, positions = 16>,
+                 %state: tensor<?x20xf32>) -> (tensor<?x20xf32>, tensor<?x20xf32>)
+    attributes {r1.phase = #r1.phase<verify, max_rows = 8>} {
+  %0 = r1.region "a" -> (tensor<?x64xf32>) {
+    %9 = r1.embed %tokens, @wide : tensor<?xi32> -> tensor<?x64xf32>
+    r1.yield %9 : tensor<?x64xf32>
+  }
+  %1 = r1.region "b" -> (tensor<?x20xf32>) {
+    %9 = r1.linear %0, @down : tensor<?x64xf32> -> tensor<?x20xf32>
+    %10 = r1.add %9, %state : tensor<?x20xf32>
+    r1.yield %10 : tensor<?x20xf32>
+  }
+  %2 = r1.region "state" -> (tensor<?x20xf32>) {
+    %9 = r1.rms_norm %1 eps 1.0e-6 : tensor<?x20xf32>
+    r1.yield %9 : tensor<?x20xf32>
+  }
+  %3 = r1.region "logits" -> (tensor<?x20xf32>) {
+    %9 = r1.rms_norm %2 eps 1.0e-6 : tensor<?x20xf32>
+    r1.yield %9 : tensor<?x20xf32>
+  }
+  return %3, %2 : tensor<?x20xf32>, tensor<?x20xf32>
+}
+r1.derived @wide : tensor<8x64xf32, #r1.encoding<f32>> {
+  %0 = r1.zero : tensor<8x64xf32>
+  %1 = r1.encode %0 : tensor<8x64xf32> -> tensor<8x64xf32, #r1.encoding<f32>>
+  r1.yield %1 : tensor<8x64xf32, #r1.encoding<f32>>
+}
+r1.derived @down : tensor<20x64xf32, #r1.encoding<f32>> {
+  %0 = r1.zero : tensor<20x64xf32>
+  %1 = r1.encode %0 : tensor<20x64xf32> -> tensor<20x64xf32, #r1.encoding<f32>>
+  r1.yield %1 : tensor<20x64xf32, #r1.encoding<f32>>
+}

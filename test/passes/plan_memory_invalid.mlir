@@ -98,3 +98,23 @@ func.func @too_large(%x: tensor<?x2305843009213693951xf32>) attributes {r1.phase
   }
   return
 }
+
+// -----
+
+// expected-error @+1 {{takes argument 5, expected no more than a state of the type of the one that it returns}}
+func.func @no_state(%a: tensor<?xi32>, %b: tensor<?xi32>, %c: tensor<?xi32>, %d: tensor<?xi32>, %e: tensor<?xi32>, %x: tensor<?x16xf32>)
+    attributes {r1.phase = #r1.phase<decode, max_rows = 1>} {
+  return
+}
+
+// -----
+
+func.func @too_much(%x: tensor<?x16xf32>) -> (tensor<?x16xf32>, tensor<?x16xf32>)
+    attributes {r1.phase = #r1.phase<decode, max_rows = 1>} {
+  %0 = r1.region "a" -> (tensor<?x16xf32>) {
+    %9 = r1.rms_norm %x eps 1.0e-6 : tensor<?x16xf32>
+    r1.yield %9 : tensor<?x16xf32>
+  }
+  // expected-error @+1 {{returns more than logits and a state}}
+  return %0, %0 : tensor<?x16xf32>, tensor<?x16xf32>
+}

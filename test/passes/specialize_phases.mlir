@@ -39,3 +39,15 @@ func.func @verify(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
 func.func @forward(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   return %x : tensor<?x4xf32>
 }
+
+// -----
+
+// A draft is made of rows that were checked or of a prompt.
+
+// CHECK-NOT: @draft(
+// CHECK: func.func @draft_verify({{.*}}) -> tensor<?x4xf32> attributes {r1.phase = #r1.phase<verify, max_rows = 8>}
+// CHECK: func.func @draft_prefill({{.*}}) -> tensor<?x4xf32> attributes {r1.phase = #r1.phase<prefill, max_rows = 256>}
+// CHECK-NOT: @draft(
+func.func @draft(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  return %x : tensor<?x4xf32>
+}

@@ -109,9 +109,10 @@ TEST(Inspect, DeepSeekR1) {
     GTEST_SKIP() << "no shared configuration of DeepSeek-R1";
   const json::Value report = inspectJson(config.path());
   EXPECT_EQ(number(report, "layers"), 61);
-  // Facts of the model: the sum of its tensors' elements without layer 61.
-  EXPECT_EQ(number(report, "parameters"), 671026419200);
-  EXPECT_EQ(number(report, "compile.bf16.kv_bytes_per_token"), 576 * 61 * 2);
+  // Facts of the model: the sum of its tensors' elements, and of those that only
+  // the draft head of layer 61 has.
+  EXPECT_EQ(number(report, "parameters"), 671026419200 + 11610068224);
+  EXPECT_EQ(number(report, "compile.bf16.kv_bytes_per_token"), 576 * 62 * 2);
   const std::string text = inspect(config.path(), /*json=*/false);
   EXPECT_NE(text.find("yarn, theta 10000, factor 40 beyond 4,096 positions"),
             std::string::npos)

@@ -36,6 +36,9 @@ public:
     if (auto scale = dyn_cast<r1::ScaleColumnsOp>(op))
       return value(scale.getValue(), layer, row, column) *
              value(scale.getGain(), layer, column, 0);
+    if (auto slice = dyn_cast<r1::SliceColumnsOp>(op))
+      return value(slice.getValue(), layer, row,
+                   column + static_cast<int64_t>(slice.getFirst()));
     if (auto concat = dyn_cast<r1::ConcatOp>(op))
       return concatenated(concat, layer, row, column);
     if (auto unpermute = dyn_cast<r1::UnpermuteOp>(op)) {

@@ -66,6 +66,11 @@ constexpr Program programs[] = {
      "%g = r1.read @gain : tensor<19xf32>\n"
      "%v = r1.scale_columns %a, %g : tensor<37x19xf32>, tensor<19xf32>\n",
      "37x19"},
+    {"slice_columns",
+     "%a = r1.read @a : tensor<37x19xf32>\n"
+     "%v = r1.slice_columns %a first 5 : tensor<37x19xf32> -> "
+     "tensor<37x11xf32>\n",
+     "37x11"},
     {"concat",
      "%a = r1.read @a : tensor<37x19xf32>\n"
      "%z = r1.zero : tensor<3x19xf32>\n"
