@@ -64,7 +64,8 @@ public:
 
   Error prepare();
   /// Times the region in one phase, if that has it.
-  Error runPhase(r1::PhaseKind kind);
+  Error runPhase(StringRef name, const abi::Phase &phase);
+  Error runPhases();
 
 private:
   Work workOf(r1::RegionOp region, const StepRows &steps) const;
@@ -150,22 +151,32 @@ Work RegionBench::workOf(r1::RegionOp region, const StepRows &steps) const {
   const auto count = static_cast<double>(steps.tokens.size());
   const auto outputs = static_cast<double>(steps.outputs.size());
   Work work;
-  region.walk([&](r1::LinearOp linear) {
-    auto in = cast<RankedTensorType>(linear.getInput().getType());
-    auto out = cast<RankedTensorType>(linear.getType());
-    work.operations +=
-        2.0 * static_cast<double>(in.getDimSize(1) * out.getDimSize(1)) *
-        (r1::countsOutputs(linear.getInput()) ? outputs : count);
+  region.walk([&](r1::WeightUserInterface user) {
+    auto product = dyn_cast<r1::ProductInterface>(user.getOperation());
+    if (!product)
+      return;
+    SmallVector<FlatSymbolRefAttr> matrices;
+    product.getMatrices(matrices);
+    double values = 0;
+    for (FlatSymbolRefAttr matrix : matrices)
+      values += static_cast<double>(
+          r1::lookupWeightType(user, matrix).getNumElements());
+    work.operations += 2 * values * user.getFractionRead() *
+                       (r1::countsOutputs(user->getOperand(0)) ? outputs : count);
   });
+  const auto addCache = [&](Value value) {
+    auto cache = cast<r1::KVCacheType>(value.getType());
+    work.bytes += static_cast<double>(cache.getTokenBytes()) /
+                  static_cast<double>(cache.getLayers()) *
+                  (static_cast<double>(options.context) + count);
+  };
+  region.walk([&](r1::LatentAttentionOp op) { addCache(op.getCache()); });
   region.walk([&](r1::AttentionOp attention) {
-    auto cache = cast<r1::KVCacheType>(attention.getCache().getType());
+    addCache(attention.getCache());
     const auto query = cast<RankedTensorType>(attention.getType());
     const double seen = static_cast<double>(options.context) + (count + 1) / 2;
     work.operations +=
         4.0 * static_cast<double>(query.getDimSize(1)) * seen * count;
-    work.bytes += static_cast<double>(cache.getTokenBytes()) /
-                  static_cast<double>(cache.getLayers()) *
-                  (static_cast<double>(options.context) + count);
   });
   return work;
 }
@@ -174,27 +185,15 @@ static double fraction(double part, double whole) {
   return 100 * part / whole;
 }
 
-static const abi::Phase &phaseOf(const abi::Model &model, r1::PhaseKind kind) {
-  switch (kind) {
-  case r1::PhaseKind::Decode:
-    return model.decode;
-  case r1::PhaseKind::Verify:
-    return model.verify;
-  case r1::PhaseKind::Prefill:
-    return model.prefill;
-  }
-  llvm_unreachable("no such phase");
-}
-
-Error RegionBench::runPhase(r1::PhaseKind kind) {
-  const StringRef name = r1::stringifyPhaseKind(kind);
+Error RegionBench::runPhase(StringRef name, const abi::Phase &phase) {
   r1::RegionOp region;
-  if (auto function = module.lookupSymbol<func::FuncOp>(name))
+  auto function = module.lookupSymbol<func::FuncOp>(name);
+  if (function)
     function.walk([&](r1::RegionOp op) { region = op; });
   if (!region)
     return Error::success();
   const abi::Model &model = graph->model();
-  const abi::Phase &phase = phaseOf(model, kind);
+  auto attr = function->getAttrOfType<r1::PhaseAttr>(r1::kPhaseAttr);
   const int64_t count =
       options.rows > 0 ? std::min<int64_t>(options.rows, phase.maxRows) : phase.maxRows;
   if (options.context < 0 || options.context > model.maxContext - count)
@@ -204,7 +203,7 @@ Error RegionBench::runPhase(r1::PhaseKind kind) {
         static_cast<long long>(model.maxContext),
         static_cast<long long>(count));
   const StepRows steps = StepRows::sequence(
-      count, options.context, /*allOutputs=*/kind != r1::PhaseKind::Prefill);
+      count, options.context, /*allOutputs=*/attr.getKind() != r1::PhaseKind::Prefill);
   logits.resize(steps.outputs.size() * static_cast<size_t>(model.vocabSize));
 
   Expected<rt::Profile> profile =
@@ -233,7 +232,7 @@ Error RegionBench::runPhase(r1::PhaseKind kind) {
     work.bytes += static_cast<double>(summary.region->weightBytes);
     const double time = summary.medianMicroseconds * 1e-6;
     llvm::outs() << llvm::format(
-        "%-8s %5lld rows %10.1f us %8.1f GB/s %5.1f %% of %.1f  %8.3f TOPS "
+        "%-13s %5lld rows %10.1f us %8.1f GB/s %5.1f %% of %.1f  %8.3f TOPS "
         "%5.1f %% of %.3f  idle %4.1f %%\n",
         name.data(), static_cast<long long>(count), summary.medianMicroseconds,
         work.bytes / time * 1e-9, fraction(work.bytes / time, read),
@@ -241,6 +240,18 @@ Error RegionBench::runPhase(r1::PhaseKind kind) {
         fraction(work.operations / time, dot), dot * 1e-12,
         summary.idle * 100);
   }
+  return Error::success();
+}
+
+Error RegionBench::runPhases() {
+  const abi::Model &model = graph->model();
+  for (auto [name, phase] : {std::pair(r1::kDecode, &model.decode),
+                             std::pair(r1::kVerify, &model.verify),
+                             std::pair(r1::kPrefill, &model.prefill),
+                             std::pair(r1::kDraftVerify, &model.draftVerify),
+                             std::pair(r1::kDraftPrefill, &model.draftPrefill)})
+    if (Error error = runPhase(name, *phase))
+      return error;
   return Error::success();
 }
 
@@ -254,11 +265,7 @@ static Error run(const Options &options) {
   RegionBench bench(options, *module);
   if (Error error = bench.prepare())
     return error;
-  for (r1::PhaseKind kind : {r1::PhaseKind::Decode, r1::PhaseKind::Verify,
-                             r1::PhaseKind::Prefill})
-    if (Error error = bench.runPhase(kind))
-      return error;
-  return Error::success();
+  return bench.runPhases();
 }
 
 int main(int argc, char **argv) {
