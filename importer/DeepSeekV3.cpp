@@ -112,9 +112,15 @@ Error DeepSeekV3Builder::addAttention(const LayerGroup &group) {
                 queryRank = latent.queryRank;
   struct LayerWeight {
     StringLiteral symbol, tensor;
-    SmallVector<int64_t, 2> shape;
+    SmallVector<int64_t, 3> shape;
     bool present = true;
   };
+  // Some GGUF files have the keys' and values' halves of each head apart.
+  const std::string layer =
+      ("model.layers." + Twine(group.range.first) + ".").str();
+  const bool splitHeads =
+      !model.hasTensor(layer + "self_attn.kv_b_proj.weight") &&
+      model.hasTensor(layer + "self_attn.k_b_proj.weight");
   const LayerWeight weights[] = {
       {"attn_norm", "input_layernorm.weight", {hidden}},
       {"attn_q_a",
@@ -133,7 +139,18 @@ Error DeepSeekV3Builder::addAttention(const LayerGroup &group) {
        "self_attn.kv_a_proj_with_mqa.weight",
        {rank + rotary, hidden}},
       {"attn_kv_a_norm", "self_attn.kv_a_layernorm.weight", {rank}},
-      {"attn_kv_b", "self_attn.kv_b_proj.weight", {heads * (key + value), rank}},
+      {"attn_kv_b",
+       "self_attn.kv_b_proj.weight",
+       {heads * (key + value), rank},
+       !splitHeads},
+      {"attn_k_b_transposed",
+       "self_attn.k_b_proj.weight",
+       {heads, rank, key},
+       splitHeads},
+      {"attn_v_b",
+       "self_attn.v_b_proj.weight",
+       {heads, value, rank},
+       splitHeads},
       {"attn_out", "self_attn.o_proj.weight", {hidden, heads * value}},
       {"ffn_norm", "post_attention_layernorm.weight", {hidden}},
   };
@@ -150,8 +167,18 @@ Error DeepSeekV3Builder::addAttention(const LayerGroup &group) {
   addRows(prefix + "attn_latent", prefix + "attn_kv_a", rank + rotary, 0, rank);
   addRows(prefix + "attn_k_rotary", prefix + "attn_kv_a", rank + rotary, rank,
           rotary, /*rotary=*/true);
-  addRows(prefix + "attn_k_b", prefix + "attn_kv_b", key + value, 0, key);
-  addRows(prefix + "attn_v_b", prefix + "attn_kv_b", key + value, key, value);
+  if (!splitHeads) {
+    addRows(prefix + "attn_k_b", prefix + "attn_kv_b", key + value, 0, key);
+    addRows(prefix + "attn_v_b", prefix + "attn_kv_b", key + value, key, value);
+    return Error::success();
+  }
+  model.addDerived(
+      (prefix + "attn_k_b").str(), (prefix + "attn_k_b_transposed").str(),
+      [&](mlir::OpBuilder &body, Value stored) {
+        auto type = mlir::RankedTensorType::get({heads * key, rank},
+                                                body.getF32Type());
+        return r1::TransposeOp::create(body, model.loc(), type, stored, rank);
+      });
   return Error::success();
 }
 

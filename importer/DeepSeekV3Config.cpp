@@ -87,6 +87,10 @@ void readExperts(ConfigFields &fields, ModelConfig &config) {
   checkExperts(fields, keys, experts);
 }
 
+/// What is known of the groups of models whose files do not tell.
+constexpr int64_t kFullSizeExperts = 256, kFullSizeGroups = 8,
+                  kFullSizeKeptGroups = 4;
+
 Error readScaling(const JsonFields &fields, const json::Object &scaling,
                   ModelConfig &config) {
   JsonFields nested(scaling, fields.file(), "quantization_config.");
@@ -112,7 +116,58 @@ Error readScaling(const JsonFields &fields, const json::Object &scaling,
   return nested.takeError();
 }
 
+void readLatent(GgufFields &fields, ModelConfig &config) {
+  LatentConfig &latent = config.latent.emplace();
+  latent.queryRank =
+      fields.optionalInteger(".attention.q_lora_rank", 1, maxDimension)
+          .value_or(0);
+  latent.rank = fields.integer(".attention.kv_lora_rank", 1, maxLatent);
+  latent.rotaryDim = config.headDim;
+  // Files for absorbed attention say the sizes of its heads without `_mla`.
+  const bool absorbed = fields.has(".attention.key_length_mla");
+  latent.keyDim = fields.integer(absorbed ? ".attention.key_length_mla"
+                                          : ".attention.key_length",
+                                 config.headDim + 1, maxHeadDim) -
+                  config.headDim;
+  latent.valueDim = fields.integer(absorbed ? ".attention.value_length_mla"
+                                            : ".attention.value_length",
+                                   1, maxHeadDim);
+  checkLatent(fields, ".attention.head_count", config);
+}
+
+void readExperts(GgufFields &fields, ModelConfig &config) {
+  constexpr ExpertKeys keys = {".expert_count",
+                               ".expert_used_count",
+                               ".expert_group_count",
+                               ".expert_group_used_count",
+                               ".expert_shared_count",
+                               ".expert_feed_forward_length"};
+  ExpertsConfig &experts = config.experts.emplace();
+  experts.firstLayer =
+      fields.integer(".leading_dense_block_count", 0, config.layers, 0);
+  experts.count = fields.integer(keys.count, 1, maxExperts);
+  const bool full = experts.count == kFullSizeExperts;
+  experts.chosen = fields.integer(keys.chosen, 1, maxExperts);
+  experts.groups = fields.integer(keys.groups, 1, maxExperts,
+                                  full ? kFullSizeGroups : 1);
+  experts.keptGroups = fields.integer(keys.keptGroups, 1, maxExperts,
+                                      full ? kFullSizeKeptGroups : 1);
+  experts.shared = fields.integer(keys.shared, 1, maxExperts);
+  experts.innerSize = fields.integer(keys.innerSize, 1, maxDimension);
+  experts.normalize = fields.boolean(".expert_weights_norm", false);
+  experts.scale = fields.real(".expert_weights_scale", {0, 1e6}, 1);
+  constexpr int64_t sigmoid = 2;
+  if (fields.integer(".expert_gating_func", 0, 1000) != sigmoid)
+    fields.wrong(".expert_gating_func", "2, the sigmoid");
+  checkExperts(fields, keys, experts);
+}
+
 } // namespace
+
+void readDeepSeek2(GgufFields &fields, ModelConfig &config) {
+  readLatent(fields, config);
+  readExperts(fields, config);
+}
 
 Error readDeepSeekV3(JsonFields &fields, const json::Object &object,
                      ModelConfig &config) {

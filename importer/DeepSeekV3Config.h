@@ -14,6 +14,9 @@ namespace sputnik {
 llvm::Error readDeepSeekV3(JsonFields &fields, const llvm::json::Object &object,
                            ModelConfig &config);
 
+/// The same from the metadata of a GGUF file of the architecture `deepseek2`.
+void readDeepSeek2(GgufFields &fields, ModelConfig &config);
+
 } // namespace sputnik
 
 #endif // SPUTNIK_IMPORTER_DEEPSEEKV3CONFIG_H

@@ -1,6 +1,7 @@
 //===- GgufConfig.cpp - A model's sizes from GGUF metadata ----------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "importer/ConfigFields.h"
+#include "importer/DeepSeekV3Config.h"
 #include "importer/Gguf.h"
 #include "importer/ModelConfig.h"
 #include "importer/ModelConfigChecks.h"
@@ -121,6 +122,8 @@ Expected<ModelConfig> modelConfigFromGguf(const GgufFile &file,
   if (std::optional<int64_t> eos = fields.optionalInteger(
           "tokenizer.ggml.eos_token_id", 0, config.vocabSize - 1))
     config.eosIds.push_back(*eos);
+  if (latent)
+    readDeepSeek2(fields, config);
   readRope(fields, config, config.rope);
   if (Error error = fields.takeError())
     return error;

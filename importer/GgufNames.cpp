@@ -72,10 +72,19 @@ std::string huggingFaceName(StringRef ggufName) {
   if (inLayer == "exp_probs_b.bias")
     return prefix + "mlp.gate.e_score_correction_bias";
   auto [stem, suffix] = inLayer.rsplit('.');
-  if (suffix == "weight" || suffix == "bias")
-    for (const NamePair &pair : layerNames)
-      if (stem == pair.gguf)
-        return (prefix + pair.huggingFace + "." + suffix).str();
+  if (suffix != "weight" && suffix != "bias")
+    return ggufName.str();
+  for (const NamePair &pair : layerNames)
+    if (stem == pair.gguf)
+      return (prefix + pair.huggingFace + "." + suffix).str();
+  // Files from before experts were merged: `ffn_gate.3`.
+  auto [matrix, expert] = stem.split('.');
+  if (!expert.empty() && all_of(expert, isDigit))
+    for (StringRef kind : {"gate", "up", "down"})
+      if (matrix == ("ffn_" + kind).str())
+        return (prefix + "mlp.experts." + expert + "." + kind + "_proj." +
+                suffix)
+            .str();
   return ggufName.str();
 }
 

@@ -48,6 +48,11 @@ Error ModelBuilder::addLayerWeight(StringRef symbol, StringRef tensor,
 Error ModelBuilder::addPartsWeight(StringRef symbol, StringRef prefix,
                                    int64_t parts, StringRef tensor,
                                    ArrayRef<int64_t> shape, LayerRange range) {
+  // GGUF has the parts of a layer in one tensor.
+  const std::string merged = (prefix + "." + tensor).str();
+  if (checkpoint.find(layerTensor(range.first, merged)))
+    return addLayerWeight(symbol, merged, {parts, shape[0], shape[1]},
+                          range);
   SmallVector<std::string> tensors;
   for (int64_t i = 0; i < range.count; ++i)
     for (int64_t part = 0; part < parts; ++part)
@@ -74,6 +79,10 @@ ModelBuilder::addStored(StringRef symbol, ArrayRef<std::string> tensors,
     origins.push_back(originOf(**found));
   }
   SmallVector<int64_t> whole(shape);
+  if (whole.size() == 3) {
+    whole[1] *= whole[0];
+    whole.erase(whole.begin());
+  }
   whole[0] *= parts;
   auto type = mlir::RankedTensorType::get(whole, builder.getF32Type());
   return r1::WeightOp::create(builder, loc(), builder.getStringAttr(symbol),

@@ -35,7 +35,8 @@ public:
   llvm::Error addWeight(llvm::StringRef symbol, llvm::StringRef tensor,
                         llvm::ArrayRef<int64_t> shape);
   /// Declares the stack of the tensors `model.layers.N.<tensor>`. Rows that the
-  /// checkpoint has in another order come back in Hugging Face's.
+  /// checkpoint has in another order come back in Hugging Face's; matrices of
+  /// a tensor of rank 3 lie one under the other.
   llvm::Error addLayerWeight(llvm::StringRef symbol, llvm::StringRef tensor,
                              llvm::ArrayRef<int64_t> shape) {
     return addLayerWeight(symbol, tensor, shape, {0, config().layers});
@@ -43,7 +44,8 @@ public:
   llvm::Error addLayerWeight(llvm::StringRef symbol, llvm::StringRef tensor,
                              llvm::ArrayRef<int64_t> shape, LayerRange range);
   /// Declares the stack of `model.layers.N.<prefix>.E.<tensor>`, matrices of
-  /// `shape` for each of `parts` values of E, one under the other.
+  /// `shape` for each of `parts` values of E, one under the other; or of
+  /// `model.layers.N.<prefix>.<tensor>`, which has them all.
   llvm::Error addPartsWeight(llvm::StringRef symbol, llvm::StringRef prefix,
                              int64_t parts, llvm::StringRef tensor,
                              llvm::ArrayRef<int64_t> shape, LayerRange range);

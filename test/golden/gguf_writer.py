@@ -6,7 +6,7 @@ import struct
 import numpy as np
 
 U16, U32, I32, F32, BOOL, STRING, ARRAY = 2, 4, 5, 6, 7, 8, 9
-TYPE_F32, TYPE_F16, TYPE_Q8_0 = 0, 1, 8
+TYPE_F32, TYPE_F16, TYPE_Q8_0, TYPE_BF16 = 0, 1, 8, 30
 ALIGNMENT = 32
 
 
@@ -47,6 +47,8 @@ def encode(values, kind):
         return values.astype("<f4").tobytes()
     if kind == TYPE_F16:
         return values.astype("<f2").tobytes()
+    if kind == TYPE_BF16:  # Of values that bf16 has.
+        return (np.ascontiguousarray(values, "<f4").view("<u4") >> 16).astype("<u2").tobytes()
     return quantize_q8_0(values)[0]
 
 

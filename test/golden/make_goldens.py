@@ -412,6 +412,92 @@ def make_gguf_variants(name, case, model, measured, seed):
     print(f"{name}-gguf-q8_0: margin {measured[2]:.4f}")
 
 
+def deepseek_metadata(case, config):
+    """Keys of architecture "deepseek2" as converters write them, with those of groups."""
+    extra, a = case["extra"], "deepseek2"
+    key = extra["qk_nope_head_dim"] + extra["qk_rope_head_dim"]
+    rope = case["rope"]
+    numbers = {
+        "block_count": case["layers"], "context_length": config.max_position_embeddings,
+        "embedding_length": case["hidden"], "feed_forward_length": case["ffn"],
+        "attention.head_count": case["heads"], "attention.head_count_kv": 1,
+        "attention.key_length": extra["kv_lora_rank"] + extra["qk_rope_head_dim"],
+        "attention.value_length": extra["kv_lora_rank"], "attention.key_length_mla": key,
+        "attention.value_length_mla": extra["v_head_dim"],
+        "attention.q_lora_rank": extra["q_lora_rank"],
+        "attention.kv_lora_rank": extra["kv_lora_rank"],
+        "rope.dimension_count": extra["qk_rope_head_dim"], "vocab_size": case["vocab"],
+        "leading_dense_block_count": extra["first_k_dense_replace"],
+        "expert_count": extra["n_routed_experts"],
+        "expert_used_count": extra["num_experts_per_tok"],
+        "expert_shared_count": extra["n_shared_experts"],
+        "expert_feed_forward_length": extra["moe_intermediate_size"], "expert_gating_func": 2,
+        "expert_group_count": extra["n_group"], "expert_group_used_count": extra["topk_group"],
+        "rope.scaling.original_context_length": rope["original_max_position_embeddings"]}
+    reals = {"attention.layer_norm_rms_epsilon": case["eps"], "rope.freq_base": rope["rope_theta"],
+             "expert_weights_scale": extra["routed_scaling_factor"],
+             "rope.scaling.factor": rope["factor"],
+             "rope.scaling.yarn_log_multiplier": 0.1 * rope["mscale_all_dim"]}
+    return ([("general.architecture", gguf.STRING, a), ("general.file_type", gguf.U32, 32),
+             (f"{a}.rope.scaling.type", gguf.STRING, "yarn"),
+             (f"{a}.expert_weights_norm", gguf.BOOL, True)]
+            + [(f"{a}.{k}", gguf.U32, v) for k, v in numbers.items()]
+            + [(f"{a}.{k}", gguf.F32, v) for k, v in reals.items()])
+
+
+DEEPSEEK_NAMES = {
+    "q_a_proj": "attn_q_a", "q_a_layernorm": "attn_q_a_norm", "q_b_proj": "attn_q_b",
+    "kv_a_proj_with_mqa": "attn_kv_a_mqa", "kv_a_layernorm": "attn_kv_a_norm",
+    "kv_b_proj": "attn_kv_b", "o_proj": "attn_output", "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm", "gate": "ffn_gate_inp"}
+
+
+def deepseek_tensors(case, model, split_heads):
+    """Matrices in BF16. With split_heads, kv_b as the transposed k_b and v_b; without, all three."""
+    extra, inner, tensors = case["extra"], case["extra"]["moe_intermediate_size"], []
+    key, value = extra["qk_nope_head_dim"], extra["v_head_dim"]
+
+    def put(name, values):
+        plain = values.ndim == 1 or "ffn_gate_inp" in name
+        tensors.append((name, values, gguf.TYPE_F32 if plain else gguf.TYPE_BF16))
+
+    for name, tensor in model.state_dict().items():
+        values = tensor.float().numpy()
+        parts = name.split(".")
+        if parts[1] != "layers":
+            put(gguf_name(name), values)
+            continue
+        block, last = f"blk.{parts[2]}.", parts[-2]
+        if name.endswith("experts.gate_up_proj"):
+            put(block + "ffn_gate_exps.weight", values[:, :inner])
+            put(block + "ffn_up_exps.weight", values[:, inner:])
+        elif name.endswith("experts.down_proj"):
+            put(block + "ffn_down_exps.weight", values)
+        elif name.endswith("e_score_correction_bias"):
+            put(block + "exp_probs_b.bias", values)
+        elif last == "kv_b_proj":
+            heads = values.reshape(case["heads"], key + value, -1)
+            k, v = heads[:, :key].swapaxes(1, 2), heads[:, key:]
+            if not split_heads:
+                put(block + "attn_kv_b.weight", values)
+                k, v = k.reshape(-1, key), v.reshape(-1, v.shape[2])
+            put(block + "attn_k_b.weight", k)
+            put(block + "attn_v_b.weight", v)
+        elif "shared_experts" in name:
+            put(block + f"ffn_{last[:-5]}_shexp.weight", values)
+        else:
+            put(block + DEEPSEEK_NAMES.get(last, f"ffn_{last[:-5]}") + ".weight", values)
+    return tensors
+
+
+def make_deepseek_gguf(name, case, model, measured):
+    for suffix, split_heads in (("split", True), ("all", False)):
+        folder = fresh(f"{name}-gguf-kvb-{suffix}")
+        gguf.write(folder / "model.gguf", deepseek_metadata(case, model.config),
+                   deepseek_tensors(case, model, split_heads))
+        write_golden(folder, "model.gguf", case["vocab"], measured, f"../{name}/golden.bin")
+
+
 def main():
     torch.set_num_threads(1)
     logging.disable_progress_bar()
@@ -422,6 +508,8 @@ def main():
         made = make_case(name, case)
         if name in ("qwen2-hd64-g3-tied", "llama-hd64-g3-llama3"):
             make_gguf_variants(name, case, *made)
+        if name == "deepseek-g2-dense2-yarn":
+            make_deepseek_gguf(name, case, *made[:2])
 
 
 if __name__ == "__main__":

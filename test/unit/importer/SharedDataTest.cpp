@@ -196,9 +196,9 @@ TEST(Goldens, Open) {
             checkpoint->tensor(layer + "mlp.down_proj.weight",
                                {config.hiddenSize, config.intermediateSize}));
       else
-        EXPECT_VALUE(checkpoint->tensor(
-            layer + "mlp.experts.1.down_proj.weight",
-            {config.hiddenSize, config.experts->innerSize}));
+        EXPECT_VALUE(
+            checkpoint->tensor(layer + "mlp.gate.weight",
+                               {config.experts->count, config.hiddenSize}));
     }
     EXPECT_EQ(config.tieWordEmbeddings, !checkpoint->find("lm_head.weight"));
     ++opened;

@@ -46,6 +46,28 @@ public:
       const int64_t from = r < size / 2 ? 2 * r : 2 * (r - size / 2) + 1;
       return value(unpermute.getValue(), layer, row - r + from, column);
     }
+    if (auto slice = dyn_cast<r1::SliceRowsOp>(op)) {
+      const int64_t part = slice.getPart();
+      const int64_t taken = rowsOf(v) / (rowsOf(slice.getValue()) / part);
+      return value(slice.getValue(), layer,
+                   row / taken * part + slice.getFirst() + row % taken, column);
+    }
+    if (auto transpose = dyn_cast<r1::TransposeOp>(op)) {
+      const int64_t part = transpose.getPart();
+      const int64_t columns =
+          cast<mlir::RankedTensorType>(transpose.getValue().getType())
+              .getDimSize(1);
+      return value(transpose.getValue(), layer, row / columns * part + column,
+                   row % columns);
+    }
+    if (auto scale = dyn_cast<r1::BlockScaleOp>(op)) {
+      const int64_t part = scale.getPart().value_or(rowsOf(v)),
+                    rows = scale.getBlock()[0];
+      return value(scale.getValue(), layer, row, column) *
+             value(scale.getScales(), layer,
+                   row / part * ((part + rows - 1) / rows) + row % part / rows,
+                   column / scale.getBlock()[1]);
+    }
     if (auto encode = dyn_cast<r1::EncodeOp>(op)) {
       const float exact = value(encode.getValue(), layer, row, column);
       if (r1::getEncoding(encode.getType()).getScheme() == r1::Scheme::F32)
@@ -59,16 +81,23 @@ public:
   }
 
 private:
+  static int64_t rowsOf(mlir::Value v) {
+    return cast<mlir::RankedTensorType>(v.getType()).getDimSize(0);
+  }
+
   float concatenated(r1::ConcatOp concat, int64_t layer, int64_t row,
                      int64_t column) {
-    const auto rowsOf = [](mlir::Value v) {
-      return cast<mlir::RankedTensorType>(v.getType()).getDimSize(0);
-    };
     if (std::optional<uint64_t> block = concat.getBlock()) {
-      const int64_t turn = row / *block, operands = concat.getInputs().size();
+      const int64_t operands = concat.getInputs().size(), size = *block;
+      const int64_t part =
+          concat.getPart().value_or(rowsOf(concat.getInputs().front()));
+      const int64_t partRows = (part + size - 1) / size * size * operands;
+      const int64_t inPart = row % partRows, turn = inPart / size;
       mlir::Value input = concat.getInputs()[turn % operands];
-      const int64_t from = turn / operands * *block + row % *block;
-      return from < rowsOf(input) ? value(input, layer, from, column) : 0;
+      const int64_t from = turn / operands * size + inPart % size;
+      return from < part
+                 ? value(input, layer, row / partRows * part + from, column)
+                 : 0;
     }
     for (mlir::Value input : concat.getInputs()) {
       if (row < rowsOf(input))
@@ -81,9 +110,14 @@ private:
   float stored(r1::WeightOp weight, int64_t layer, int64_t row,
                int64_t column) {
     auto origins = weight.getOrigins().getAsRange<r1::OriginAttr>();
-    r1::OriginAttr origin =
-        *std::next(origins.begin(), weight.getLayers() ? layer : 0);
     auto shape = cast<mlir::RankedTensorType>(weight.getType()).getShape();
+    const int64_t parts =
+        weight.getOrigins().size() / r1::getWeightLayers(weight);
+    const int64_t partRows = shape[0] / parts;
+    r1::OriginAttr origin =
+        *std::next(origins.begin(), (weight.getLayers() ? layer * parts : 0) +
+                                        row / partRows);
+    row %= partRows;
     std::vector<float> &values =
         tensors[{origin.getOffset(), origin.getBytes()}];
     if (values.empty())

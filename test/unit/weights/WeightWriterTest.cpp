@@ -104,6 +104,45 @@ constexpr Program programs[] = {
      "%q = r1.read @q_bias : tensor<60xf32>\n"
      "%v = r1.unpermute %q head_dim 12 : tensor<60xf32>\n",
      "60"},
+    {"concat block of parts",
+     "%q = r1.read @q : tensor<60x19xf32>\n"
+     "%v = r1.concat %q, %q block 8 part 12 : (tensor<60x19xf32>, "
+     "tensor<60x19xf32>) -> tensor<160x19xf32>\n",
+     "160x19"},
+    {"filled parts",
+     "%q = r1.read @q : tensor<60x19xf32>\n"
+     "%v = r1.concat %q block 16 part 20 : (tensor<60x19xf32>) -> "
+     "tensor<96x19xf32>\n",
+     "96x19"},
+    {"slice_rows",
+     "%q = r1.read @q : tensor<60x19xf32>\n"
+     "%v = r1.slice_rows %q part 15 first 4 : tensor<60x19xf32> -> "
+     "tensor<28x19xf32>\n",
+     "28x19"},
+    {"transpose",
+     "%q = r1.read @q : tensor<60x19xf32>\n"
+     "%v = r1.transpose %q part 20 : tensor<60x19xf32> -> "
+     "tensor<57x20xf32>\n",
+     "57x20"},
+    {"block_scale",
+     "%q = r1.read @q : tensor<60x19xf32>\n"
+     "%a = r1.read @a : tensor<37x19xf32>\n"
+     "%s = r1.slice_rows %a part 37 first 3 : tensor<37x19xf32> -> "
+     "tensor<8x19xf32>\n"
+     "%v = r1.block_scale %q, %s block [8, 1] : tensor<60x19xf32>, "
+     "tensor<8x19xf32>\n",
+     "60x19"},
+    {"block_scale of parts",
+     "%q = r1.read @q : tensor<60x19xf32>\n"
+     "%t = r1.transpose %q part 12 : tensor<60x19xf32> -> tensor<95x12xf32>\n"
+     "%s = r1.slice_rows %t part 19 first 2 : tensor<95x12xf32> -> "
+     "tensor<15x12xf32>\n"
+     "%c = r1.transpose %s part 3 : tensor<15x12xf32> -> tensor<60x3xf32>\n"
+     "%d = r1.slice_rows %c part 12 first 5 : tensor<60x3xf32> -> "
+     "tensor<15x3xf32>\n"
+     "%v = r1.block_scale %q, %d block [5, 7] part 12 : tensor<60x19xf32>, "
+     "tensor<15x3xf32>\n",
+     "60x19"},
     {"everything",
      "%q = r1.read @q : tensor<60x19xf32>\n"
      "%u = r1.unpermute %q head_dim 10 : tensor<60x19xf32>\n"
@@ -165,6 +204,24 @@ TEST_F(WeightWriterTest, LayersOfStacksAndWeightsThatAllShare) {
     })");
   ASSERT_TRUE(module);
   check(*module, 128 + 2 * 320 + 192);
+}
+
+TEST_F(WeightWriterTest, LayersOfSeveralTensors) {
+  const std::vector<std::string> names = {"a0", "a1", "a2", "b0", "b1", "b2"};
+  for (StringRef name : names)
+    add(name, "BF16", {5, 8});
+  open();
+  std::string stack = weight("a", "tensor<15x8xf32>", names, /*stacked=*/true);
+  stack.replace(stack.find("layers(6)"), 9, "layers(2)");
+  auto module = parse(stack + R"(
+    r1.derived @w layers(2) : tensor<15x8xf32, #r1.encoding<f32, panel = 4, step = 1>>
+        at #r1.placement<offset = 64, stride = 512> {
+      %a = r1.read @a : tensor<15x8xf32>
+      %e = r1.encode %a : tensor<15x8xf32> -> tensor<15x8xf32, #r1.encoding<f32, panel = 4, step = 1>>
+      r1.yield %e : tensor<15x8xf32, #r1.encoding<f32, panel = 4, step = 1>>
+    })");
+  ASSERT_TRUE(module);
+  check(*module, 64 + 2 * 512);
 }
 
 TEST_F(WeightWriterTest, ProgramsOverDerivedWeights) {
