@@ -14,6 +14,7 @@
 #include "importer/TokenizerBlobWriter.h"
 #include "importer/TokenizerReader.h"
 #include "passes/Pipelines.h"
+#include "tools/ModelParts.h"
 #include "tools/RegionBenchmarks.h"
 #include "tools/Targets.h"
 
@@ -174,9 +175,8 @@ Error Compiler::readTokenizer() {
 
 static int64_t countParameters(ModuleOp module) {
   int64_t count = 0;
-  for (auto weight : module.getOps<r1::WeightOp>())
-    count += r1::getWeightLayers(weight) *
-             cast<RankedTensorType>(weight.getType()).getNumElements();
+  for (const ModelPart &part : countParts(module))
+    count += part.parameters;
   return count;
 }
 

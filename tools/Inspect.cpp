@@ -6,6 +6,7 @@
 #include "importer/Checkpoint.h"
 #include "importer/Graph.h"
 #include "importer/TokenizerReader.h"
+#include "tools/ModelParts.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/STLExtras.h"
@@ -52,6 +53,7 @@ struct Report {
   /// Parameters that each generated token reads; 0 if the model cannot be
   /// compiled.
   int64_t streamed = 0;
+  SmallVector<ModelPart> parts;
   /// Why the model cannot be compiled.
   std::string problem;
   Cost costs[2] = {{r1::Scheme::F32, 4}, {r1::Scheme::BF16, 2}};
@@ -92,32 +94,6 @@ static void readTensors(Report &report) {
   }
 }
 
-static int64_t countParameters(mlir::ModuleOp module) {
-  int64_t count = 0;
-  for (auto weight : module.getOps<r1::WeightOp>())
-    count += r1::getWeightLayers(weight) *
-             cast<mlir::RankedTensorType>(weight.getType()).getNumElements();
-  return count;
-}
-
-/// Parameters of tables that are only looked up in: a token reads one row.
-static int64_t countLookedUp(mlir::ModuleOp module) {
-  int64_t count = 0;
-  module->walk([&](r1::EmbedOp embed) {
-    bool readElsewhere = false;
-    module->walk([&](r1::WeightUserInterface user) {
-      SmallVector<mlir::FlatSymbolRefAttr> weights;
-      user.getWeights(weights);
-      readElsewhere |= !isa<r1::EmbedOp>(user.getOperation()) &&
-                       is_contained(weights, embed.getWeightAttr());
-    });
-    if (!readElsewhere)
-      count +=
-          r1::lookupWeightType(embed, embed.getWeightAttr()).getNumElements();
-  });
-  return count;
-}
-
 static void readGraph(Report &report) {
   for (Cost &cost : report.costs) {
     mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
@@ -133,8 +109,12 @@ static void readGraph(Report &report) {
       report.problem = toString(module.takeError());
       return;
     }
-    report.parameters = countParameters(**module);
-    report.streamed = report.parameters - countLookedUp(**module);
+    report.parts = countParts(**module);
+    report.parameters = report.streamed = 0;
+    for (const ModelPart &part : report.parts) {
+      report.parameters += part.parameters;
+      report.streamed += part.perToken;
+    }
     auto forward = (*module)->lookupSymbol<mlir::func::FuncOp>("forward");
     for (mlir::Type type : forward.getArgumentTypes())
       if (auto cache = dyn_cast<r1::KVCacheType>(type))
@@ -229,6 +209,16 @@ static json::Object compileJson(const Report &report) {
   return compile;
 }
 
+static json::Array partsJson(const Report &report) {
+  json::Array parts;
+  for (const ModelPart &part : report.parts)
+    if (part.parameters)
+      parts.push_back(json::Object{{"name", part.name},
+                                   {"parameters", part.parameters},
+                                   {"per_token", part.perToken}});
+  return parts;
+}
+
 static void printJson(const Report &report, raw_ostream &os) {
   const ModelConfig &config = report.config();
   json::Object types;
@@ -263,6 +253,8 @@ static void printJson(const Report &report, raw_ostream &os) {
     root["parameters"] = report.parameters;
   if (report.streamed)
     root["parameters_per_token"] = report.streamed;
+  if (report.problem.empty())
+    root["parts"] = partsJson(report);
   os << formatv("{0:2}\n", json::Value(std::move(root)));
 }
 
@@ -318,7 +310,7 @@ static std::string ropeText(const RopeConfig &rope) {
 
 static void printText(const Report &report, raw_ostream &os) {
   const ModelConfig &config = report.config();
-  const auto line = [&](StringRef key, const Twine &value) {
+  const auto line = [&](const std::string &key, const Twine &value) {
     os << left_justify(key, 14) << value << "\n";
   };
   line("model", report.path + " (" + report.format + ")");
@@ -333,6 +325,12 @@ static void printText(const Report &report, raw_ostream &os) {
   line("parameters", report.parameters
                          ? formatv("{0:N}", report.parameters).str()
                          : std::string("unknown without tensors"));
+  for (const ModelPart &part : report.parts)
+    if (part.parameters)
+      line("  " + part.name.str(),
+           formatv("{0:N}, {1} in bf16; each token reads {2}", part.parameters,
+                   sizeText(2 * part.parameters), sizeText(2 * part.perToken))
+               .str());
   line("tokens", tokensText(report));
   line("context", formatv("{0:N} positions", config.maxPositions).str());
   line("rope", ropeText(config.rope));
@@ -342,10 +340,11 @@ static void printText(const Report &report, raw_ostream &os) {
     for (const Cost &cost : report.costs)
       line(("--quant=" + r1::stringifyScheme(cost.scheme)).str(),
            formatv("{0} of weights; each token reads {1} and {2:N} bytes of KV "
-                   "cache per position",
+                   "cache per position, {3} for all",
                    sizeText(report.parameters * cost.valueBytes),
                    sizeText(report.streamed * cost.valueBytes),
-                   cost.kvBytesPerToken)
+                   cost.kvBytesPerToken,
+                   sizeText(cost.kvBytesPerToken * config.maxPositions))
                .str());
 }
 

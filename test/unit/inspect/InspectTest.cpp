@@ -113,6 +113,9 @@ TEST(Inspect, DeepSeekR1) {
   // the draft head of layer 61 has.
   EXPECT_EQ(number(report, "parameters"), 671026419200 + 11610068224);
   EXPECT_EQ(number(report, "compile.bf16.kv_bytes_per_token"), 576 * 62 * 2);
+  // 8 of 256 experts, and all else but the embedding: the active parameters of
+  // published counts and the 58 x 256 biases of routers.
+  EXPECT_EQ(number(report, "parameters_per_token"), 36625603584 + 58 * 256);
   const std::string text = inspect(config.path(), /*json=*/false);
   EXPECT_NE(text.find("yarn, theta 10000, factor 40 beyond 4,096 positions"),
             std::string::npos)
@@ -126,11 +129,14 @@ TEST(Inspect, TextOfASmallModel) {
 architecture  qwen3: 2 layers of width 60, 3 heads and 1 KV heads of 128, 77 in the MLP
 tensors       25, 0.717 MB: 25 F32
 parameters    179,372
+  embedding   13,980, 0.028 MB in bf16; each token reads 0.000 MB
+  layers      151,352, 0.303 MB in bf16; each token reads 0.303 MB
+  head        14,040, 0.028 MB in bf16; each token reads 0.028 MB
 tokens        233 rows; no tokenizer; BOS 1; EOS 2
 context       2,048 positions
 rope          yarn, theta 10000, factor 4 beyond 512 positions
---quant=f32   0.717 MB of weights; each token reads 0.662 MB and 2,048 bytes of KV cache per position
---quant=bf16  0.359 MB of weights; each token reads 0.331 MB and 1,024 bytes of KV cache per position
+--quant=f32   0.717 MB of weights; each token reads 0.662 MB and 2,048 bytes of KV cache per position, 4.194 MB for all
+--quant=bf16  0.359 MB of weights; each token reads 0.331 MB and 1,024 bytes of KV cache per position, 2.097 MB for all
 )");
 }
 
