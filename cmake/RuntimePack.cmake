@@ -53,6 +53,23 @@ function(_sputnik_add_runtime_pack arch)
     list(APPEND files ${folder}/${name})
   endforeach()
 
+  # For executables that open the C library when they start, because they open
+  # others: those for GPUs.
+  set(loader_x86_64 ld-linux-x86-64.so.2)
+  set(loader_aarch64 ld-linux-aarch64.so.1)
+  foreach(name IN ITEMS crtbegin.o libc.so.6 libm.so.6 libc_nonshared.a
+                        ${loader_${arch}})
+    _sputnik_find(path ${name} ${flags})
+    if(NOT path)
+      message(STATUS "No executables for GPUs on ${triple}: ${name} not found")
+      break()
+    endif()
+    add_custom_command(OUTPUT ${folder}/${name} DEPENDS ${path}
+      COMMAND ${CMAKE_COMMAND} -E copy ${path} ${folder}/${name}
+      COMMENT "Copying ${triple} ${name}" VERBATIM)
+    list(APPEND files ${folder}/${name})
+  endforeach()
+
   set(objects)
   foreach(source IN LISTS SPUTNIK_RUNTIME_SOURCES)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${triple}/${source}.o)

@@ -94,6 +94,50 @@ struct Region {
   uint64_t weightBytes; ///< What one run reads of weights, 0 if that is not known.
 };
 
+/// One launch of a kernel on a GPU: a grid of `blocks` by tiles of rows. The
+/// kernel's arguments are tokens, slots, positions, outputs, logits, weights,
+/// arena and caches, as in Step but in the GPU's memory, and as 32-bit numbers
+/// rows, numOutputs and `layer`.
+struct KernelLaunch {
+  const char *kernel;
+  uint32_t blocks;
+  uint32_t threads;     ///< Of a block.
+  uint32_t rowTile;     ///< Rows of a tile.
+  uint32_t perOutput;   ///< Whether rows are counted by numOutputs, not rows.
+  uint32_t sharedBytes; ///< Of a block.
+  uint32_t layer;
+};
+
+/// The launches of one phase, one after the other.
+struct KernelPhase {
+  const KernelLaunch *launches;
+  uint64_t count;
+};
+
+/// The kernels of all phases for one chip.
+struct KernelImage {
+  const char *chip;    ///< Such as sm_90a.
+  uint32_t capability; ///< 10 * major + minor.
+  uint32_t onlyThis;   ///< Whether it runs on that chip alone, not on later ones.
+  const char *ptx;     ///< Ends with a zero.
+  uint64_t arenaBytes; ///< Zero-filled before the first step, 64-byte aligned.
+  KernelPhase decode, verify, prefill;
+};
+
+struct Model;
+
+/// What runs steps where the model has kernels: functions that give an error
+/// message, or null, which lives until the next call.
+struct Accelerator {
+  /// Takes `weights` (Model::weightBytes) to the device; makes caches of slots.
+  const char *(*open)(const Model *model, const uint8_t *weights,
+                      int64_t slots, void **device);
+  /// Runs the phase that takes so many rows. Of the step, what lies in the
+  /// host's memory is used: tokens to numOutputs.
+  const char *(*step)(void *device, const Step *step);
+  void (*close)(void *device);
+};
+
 /// Where the weights come from at start.
 enum WeightSource : uint32_t { kEmbedded = 0, kBeside = 1, kRandom = 2 };
 
@@ -138,11 +182,18 @@ struct Model {
   /// leaves its own in their place.
   Phase draftVerify, draftPrefill;
   uint64_t stateRowBytes;
+  /// Null for a CPU, whose phases have code to run; else they have none.
+  const Accelerator *accelerator;
+  const KernelImage *images; ///< [imageCount]
+  uint64_t imageCount;
 };
 
 } // namespace sputnik::abi
 
 extern "C" const sputnik::abi::Model sputnik_model;
+
+/// For NVIDIA GPUs. Linked only into executables whose model names it.
+extern "C" const sputnik::abi::Accelerator sputnik_cuda;
 
 /// First byte of the embedded image: a segment of the executable, mapped by the
 /// kernel. Holds no image (zeros) unless the weight source is kEmbedded. A

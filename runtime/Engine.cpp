@@ -55,7 +55,16 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
   if (!image)
     return image.error();
   engine->image = std::move(*image);
+  if (model.accelerator)
+    if (const char *message = model.accelerator->open(
+            &model, engine->image.weights(), slots, &engine->device))
+      return Error{message};
   return engine;
+}
+
+Engine::~Engine() {
+  if (device)
+    program.model.accelerator->close(device);
 }
 
 Status Engine::forward(const Rows &rows) {
@@ -116,6 +125,11 @@ Status Engine::run(const abi::Phase &phase, const Rows &rows) {
       .barrier = &barrier,
       .profile = profile,
   };
+  if (device) {
+    if (const char *message = model.accelerator->step(device, &step))
+      return Error{message};
+    return {};
+  }
   threadPool->parallel([&](int64_t thread, int64_t threads) {
     phase.run(&step, thread, threads);
   });

@@ -43,6 +43,9 @@ public:
   /// be kept at once.
   static Result<std::unique_ptr<Engine>>
   create(const Program &program, int64_t threads, int64_t slots = 1);
+  ~Engine();
+  Engine(const Engine &) = delete;
+  Engine &operator=(const Engine &) = delete;
 
   /// Runs one step of at least 1 and at most maxRows() rows, in the phase for
   /// that many. Fails on ids, slots or positions that do not exist.
@@ -78,6 +81,7 @@ private:
   int64_t rowLimit = 1;
   abi::Barrier barrier = {};
   abi::ThreadProfile *profile = nullptr;
+  void *device = nullptr; ///< Of the model's accelerator.
 };
 
 } // namespace sputnik::rt

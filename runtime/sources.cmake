@@ -38,6 +38,8 @@ set(SPUTNIK_RUNTIME_SOURCES
   commands/RunCommand.cpp
   commands/ScoreCommand.cpp
   commands/TextPrinter.cpp
+  gpu/CudaDevice.cpp
+  gpu/CudaDriver.cpp
   tokenizer/Nfc.cpp
   tokenizer/TextInput.cpp
   tokenizer/TokenIds.cpp

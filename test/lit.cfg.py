@@ -5,19 +5,23 @@
 # %run-aarch64 before an AArch64 executable. FileCheck, not and split-file are
 # on the path.
 #
-# Features for REQUIRES: <arch>-pack, qemu-aarch64, ptxas (NVIDIA's assembler), shared-data, root, long, and
+# Features for REQUIRES: <arch>-pack, qemu-aarch64, ptxas (NVIDIA's assembler),
+# no-cuda-driver, shared-data, root, long, and
 # the host's instruction sets under LLVM's names (avx2, avx512bf16, ...).
 
+import ctypes
 import os
 import platform
+import re
 import shutil
+import subprocess
 
 import lit.formats
 
 config.name = "Sputnik"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".ll", ".test"]
-config.excludes = ["unit", "fuzz", "golden", "Inputs"]
+config.excludes = ["unit", "fake-cuda", "fuzz", "golden", "Inputs"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.sputnik_binary_dir, "test")
 
@@ -43,6 +47,10 @@ if os.path.isdir(shared):
 config.substitutions.append(
     ("%models", os.path.join(config.sputnik_source_dir, "models"))
 )
+# A folder with a CUDA driver that needs no GPU.
+config.substitutions.append(
+    ("%fake-cuda", os.path.join(config.sputnik_binary_dir, "test", "fake-cuda"))
+)
 
 for arch in config.runtime_packs:
     config.available_features.add(arch + "-pack")
@@ -56,6 +64,15 @@ if emulator:
 if os.path.isfile(config.ptxas):
     config.available_features.add("ptxas")
     config.substitutions.append(("%ptxas", config.ptxas))
+    version = subprocess.run([config.ptxas, "--version"], capture_output=True, text=True)
+    release = re.search(r"release (\d+\.\d+)", version.stdout)
+    if release:
+        config.available_features.add("ptxas-" + release.group(1))
+
+try:
+    ctypes.CDLL("libcuda.so.1")
+except OSError:
+    config.available_features.add("no-cuda-driver")
 
 if os.geteuid() == 0:
     config.available_features.add("root")

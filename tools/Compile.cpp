@@ -4,6 +4,7 @@
 #include "tools/Compile.h"
 
 #include "codegen/cpu/ModelObject.h"
+#include "codegen/cpu/Target.h"
 #include "codegen/gpu/KernelCode.h"
 #include "codegen/link/Linker.h"
 #include "codegen/link/OutputFile.h"
@@ -34,6 +35,9 @@ using namespace mlir;
 using namespace sputnik;
 using llvm::Error;
 using llvm::Expected;
+
+/// The CPU beside a GPU, of which little is asked.
+static constexpr llvm::StringLiteral kHostOfGPU = "x86-64-v3";
 
 namespace {
 
@@ -117,6 +121,10 @@ Error Compiler::import() {
     return llvm::createStringError("-O0: kernels for a GPU are made of packed "
                                    "weights and whole regions; expected -O1 "
                                    "to -O3");
+  if (target.isGPU() && options.profile)
+    return llvm::createStringError("--profile: the regions of a GPU note no "
+                                   "times; NVIDIA's tools know kernels by the "
+                                   "names of their regions");
   Expected<Checkpoint> opened = options.weights == WeightsKind::Random
                                     ? Checkpoint::openConfigOnly(options.model)
                                     : Checkpoint::open(options.model);
@@ -248,6 +256,21 @@ Expected<SmallString<0>> Compiler::makeObject(ArrayRef<uint8_t> id) {
   description.profile = options.profile;
   description.tokenizer = StringRef(tokenizer.data(), tokenizer.size());
   description.info = info;
+  SmallVector<cpu::KernelImage> kernels;
+  if (target.isGPU()) {
+    for (r1::TargetAttr chip : targets) {
+      FailureOr<cpu::KernelImage> image =
+          gpu::makeKernelImage(*module, chip);
+      if (failed(image))
+        return diagnostics.takeError();
+      kernels.push_back(std::move(*image));
+    }
+    Expected<r1::TargetAttr> host = cpu::getTarget(kHostOfGPU, context);
+    if (!host)
+      return host.takeError();
+    description.kernels = kernels;
+    description.host = *host;
+  }
   SmallString<0> object;
   llvm::raw_svector_ostream os(object);
   cpu::CodeForm form = options.emit == EmitKind::LLVM ? cpu::CodeForm::LLVM
@@ -320,7 +343,9 @@ Error Compiler::writeText() {
     os << "\n";
   } else {
     Expected<SmallString<0>> code =
-        target.isGPU() ? makeKernelText() : makeObject(identify());
+        target.isGPU() && options.emit != EmitKind::Object
+            ? makeKernelText()
+            : makeObject(identify());
     if (!code)
       return code.takeError();
     text = std::move(*code);
@@ -363,8 +388,13 @@ Error Compiler::writeExecutable() {
                       : options.weights == WeightsKind::Beside
                           ? WeightStore::Beside
                           : WeightStore::None;
+  // What opens the driver's library must open the C library too.
   Expected<RuntimePack> pack =
-      RuntimePack::find(llvm::Triple(target.getTriple()), options.program);
+      target.isGPU()
+          ? RuntimePack::find(llvm::Triple("x86_64-unknown-linux-gnu"),
+                              options.program, Linkage::Dynamic)
+          : RuntimePack::find(llvm::Triple(target.getTriple()),
+                              options.program);
   if (!pack)
     return pack.takeError();
   Expected<ExecutableWriter> writer =
@@ -410,10 +440,6 @@ Error Compiler::run() {
     return error;
   if (options.emit == EmitKind::R1)
     return writeText();
-  if (target.isGPU() && options.emit >= EmitKind::Object)
-    return llvm::createStringError("--target=%s: expected --emit=regions, "
-                                   "--emit=llvm or --emit=asm",
-                                   options.target.c_str());
   if (Error error = readTokenizer())
     return error;
   info = describe();

@@ -20,10 +20,12 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Target/TargetMachine.h"
 
 using namespace mlir;
@@ -31,6 +33,8 @@ using namespace sputnik;
 using namespace sputnik::cpu;
 
 static constexpr llvm::StringLiteral kRegions = "sputnik_regions";
+static constexpr llvm::StringLiteral kKernelImages = "sputnik_kernel_images";
+static constexpr llvm::StringLiteral kAccelerator = "sputnik_cuda";
 
 namespace {
 
@@ -72,6 +76,15 @@ private:
                     llvm::function_ref<Value()> init);
   /// The array of abi::Region at `sputnik_regions`; returns its length.
   uint64_t emitRegions(ArrayRef<EmittedPhase> phases);
+  /// The array of abi::KernelImage at `sputnik_kernel_images`.
+  void emitKernelImages(ArrayRef<KernelImage> images);
+  /// An array of structures of these types, whose fields `rows` makes.
+  void emitTable(StringRef symbol, ArrayRef<Type> types, size_t count,
+                 llvm::function_ref<SmallVector<Value>(size_t)> row);
+  /// A string that ends with a zero.
+  void emitText(StringRef symbol, StringRef text) {
+    emitBytes(symbol, (text + Twine('\0')).str());
+  }
 
   OpBuilder builder;
   Location loc;
@@ -116,6 +129,70 @@ static uint64_t countWeightBytes(r1::WeightUserInterface user,
   return bytes;
 }
 
+void DescriptorEmitter::emitTable(
+    StringRef symbol, ArrayRef<Type> types, size_t count,
+    llvm::function_ref<SmallVector<Value>(size_t)> row) {
+  Type entry = LLVM::LLVMStructType::getLiteral(builder.getContext(), types);
+  Type type = LLVM::LLVMArrayType::get(entry, count);
+  emitConstant(symbol, LLVM::Linkage::Internal, type, [&] {
+    Value array = LLVM::UndefOp::create(builder, loc, type);
+    for (size_t i = 0; i < count; ++i)
+      for (auto [j, field] : llvm::enumerate(row(i)))
+        array = LLVM::InsertValueOp::create(
+            builder, loc, array, field,
+            ArrayRef<int64_t>{static_cast<int64_t>(i),
+                              static_cast<int64_t>(j)});
+    return array;
+  });
+}
+
+void DescriptorEmitter::emitKernelImages(ArrayRef<KernelImage> images) {
+  auto name = [](StringRef what, size_t i, size_t j = 0, size_t k = 0) {
+    return llvm::formatv("sputnik_kernel_{0}{1}_{2}_{3}", what, i, j, k).str();
+  };
+  Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
+  for (auto [i, image] : llvm::enumerate(images)) {
+    emitText(name("chip", i), image.chip);
+    emitText(name("ptx", i), image.ptx);
+    for (auto [j, launches] : llvm::enumerate(image.phases)) {
+      // A kernel is launched once for each layer; its name is stored once.
+      llvm::StringMap<std::string> symbols;
+      for (auto [k, launch] : llvm::enumerate(launches))
+        if (auto [it, added] = symbols.try_emplace(launch.kernel); added) {
+          it->second = name("name", i, j, k);
+          emitText(it->second, launch.kernel);
+        }
+      emitTable(name("launches", i, j),
+                {ptr, i32, i32, i32, i32, i32, i32}, launches.size(),
+                [&, &launches = launches](size_t k) {
+                  const KernelLaunch &launch = launches[k];
+                  SmallVector<Value> fields = {
+                      address(symbols[launch.kernel])};
+                  for (uint32_t value :
+                       {launch.blocks, launch.threads, launch.rowTile,
+                        uint32_t(launch.perOutput), launch.sharedBytes,
+                        launch.layer})
+                    fields.push_back(integer(value, 32));
+                  return fields;
+                });
+    }
+  }
+  emitTable(kKernelImages,
+            {ptr, i32, i32, ptr, i64, ptr, i64, ptr, i64, ptr, i64},
+            images.size(), [&](size_t i) {
+              const KernelImage &image = images[i];
+              SmallVector<Value> fields = {
+                  address(name("chip", i)), integer(image.capability, 32),
+                  integer(image.onlyThis, 32), address(name("ptx", i)),
+                  integer(image.arenaBytes, 64)};
+              for (auto [j, launches] : llvm::enumerate(image.phases)) {
+                fields.push_back(address(name("launches", i, j)));
+                fields.push_back(integer(launches.size(), 64));
+              }
+              return fields;
+            });
+}
+
 uint64_t DescriptorEmitter::emitRegions(ArrayRef<EmittedPhase> phases) {
   struct Entry {
     std::string name, phase;
@@ -136,22 +213,13 @@ uint64_t DescriptorEmitter::emitRegions(ArrayRef<EmittedPhase> phases) {
       entries.push_back({name, phaseName, bytes});
     }
   }
-  Type entryType = LLVM::LLVMStructType::getLiteral(
-      builder.getContext(), {ptr, ptr, builder.getI64Type()});
-  Type type = LLVM::LLVMArrayType::get(entryType, entries.size());
-  emitConstant(kRegions, LLVM::Linkage::Internal, type, [&] {
-    Value array = LLVM::UndefOp::create(builder, loc, type);
-    for (auto [i, entry] : llvm::enumerate(entries)) {
-      Value fields[] = {address(entry.name), address(entry.phase),
-                        integer(entry.bytes, 64)};
-      for (auto [j, field] : llvm::enumerate(fields))
-        array = LLVM::InsertValueOp::create(
-            builder, loc, array, field,
-            ArrayRef<int64_t>{static_cast<int64_t>(i),
-                              static_cast<int64_t>(j)});
-    }
-    return array;
-  });
+  emitTable(kRegions, {ptr, ptr, builder.getI64Type()}, entries.size(),
+            [&](size_t i) {
+              const Entry &entry = entries[i];
+              return SmallVector<Value>{address(entry.name),
+                                        address(entry.phase),
+                                        integer(entry.bytes, 64)};
+            });
   return entries.size();
 }
 
@@ -190,7 +258,10 @@ void DescriptorEmitter::emit(const ModelDescription &description,
         number(0);
       return;
     }
-    symbol(found->symbol);
+    if (found->symbol.empty())
+      null();
+    else
+      symbol(found->symbol);
     number(found->maxRows);
     number(found->arenaBytes);
     number(found->scratchBytes);
@@ -232,6 +303,18 @@ void DescriptorEmitter::emit(const ModelDescription &description,
   phase(r1::kDraftVerify);
   phase(r1::kDraftPrefill);
   number(stateRowBytes);
+  if (description.kernels.empty()) {
+    null();
+    null();
+  } else {
+    emitKernelImages(description.kernels);
+    LLVM::GlobalOp::create(builder, loc, builder.getI8Type(),
+                           /*isConstant=*/true, LLVM::Linkage::External,
+                           kAccelerator, Attribute());
+    symbol(kAccelerator);
+    symbol(kKernelImages);
+  }
+  number(description.kernels.size());
 
   Type type = LLVM::LLVMStructType::getLiteral(builder.getContext(), types);
   emitConstant("sputnik_model", LLVM::Linkage::External, type, [&] {
@@ -342,6 +425,15 @@ static LogicalResult emitMachineCode(llvm::Module &llvmModule,
   return success();
 }
 
+/// Phases that have kernels in place of code.
+static SmallVector<EmittedPhase> phasesOfKernels(ModuleOp module) {
+  SmallVector<EmittedPhase> phases;
+  for (auto function : module.getOps<func::FuncOp>())
+    if (auto attr = function->getAttrOfType<r1::PhaseAttr>(r1::kPhaseAttr))
+      phases.emplace_back().maxRows = attr.getMaxRows();
+  return phases;
+}
+
 LogicalResult sputnik::cpu::writeModelCode(ModuleOp module,
                                            const ModelDescription &description,
                                            int optLevel, CodeForm form,
@@ -362,9 +454,13 @@ LogicalResult sputnik::cpu::writeModelCode(ModuleOp module,
 
   OwningOpRef<ModuleOp> code = ModuleOp::create(module.getLoc());
   FailureOr<SmallVector<EmittedPhase>> phases =
-      emitPhases(module, *code, optLevel, description.profile);
+      description.kernels.empty()
+          ? emitPhases(module, *code, optLevel, description.profile)
+          : phasesOfKernels(module);
   if (failed(phases))
     return failure();
+  if (!description.kernels.empty())
+    target = description.host;
   emitProbes(*code, target, prefillDot(prefill, target));
   if (failed(lowerToLLVM(*code, target)))
     return failure();

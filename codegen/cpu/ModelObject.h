@@ -4,14 +4,35 @@
 #ifndef SPUTNIK_CODEGEN_CPU_MODELOBJECT_H
 #define SPUTNIK_CODEGEN_CPU_MODELOBJECT_H
 
+#include "dialect/R1.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "runtime/Abi.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <array>
+#include <string>
+#include <vector>
 
 namespace sputnik::cpu {
+
+/// What becomes an abi::KernelLaunch.
+struct KernelLaunch {
+  std::string kernel;
+  uint32_t blocks, threads, rowTile;
+  bool perOutput;
+  uint32_t sharedBytes, layer;
+};
+
+/// What becomes an abi::KernelImage.
+struct KernelImage {
+  std::string chip;
+  unsigned capability;
+  bool onlyThis;
+  std::string ptx;
+  uint64_t arenaBytes = 0;
+  std::array<std::vector<KernelLaunch>, 3> phases; ///< Decode, verify, prefill.
+};
 
 /// What goes into abi::Model beside the code.
 struct ModelDescription {
@@ -22,6 +43,10 @@ struct ModelDescription {
   llvm::StringRef info;      ///< JSON.
   /// Whether the code notes the times of regions for abi::Step::profile.
   bool profile = false;
+  /// Kernels that take the place of the phases' code. The machine that launches
+  /// them is `host`; without kernels it is the module's target.
+  llvm::ArrayRef<KernelImage> kernels;
+  r1::TargetAttr host;
 };
 
 /// Forms of output, in the order in which they come to be.

@@ -300,6 +300,7 @@ FailureOr<Grid> AttentionKernel::emit() {
   return Grid{heads * splits, 1};
 }
 
-FailureOr<Grid> sputnik::gpu::emitAttention(Kernel &k, r1::AttentionOp attention) {
+FailureOr<Grid> sputnik::gpu::emitAttention(Kernel &k,
+                                            r1::AttentionOp attention) {
   return AttentionKernel(k, attention).emit();
 }

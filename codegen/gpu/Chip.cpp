@@ -39,7 +39,9 @@ static constexpr Chip kChips[] = {
 
 static constexpr llvm::StringLiteral kTriple = "nvptx64-nvidia-cuda";
 
-bool sputnik::gpu::isChipName(StringRef name) { return name.starts_with("sm_"); }
+bool sputnik::gpu::isChipName(StringRef name) {
+  return name.starts_with("sm_");
+}
 
 llvm::Expected<r1::TargetAttr> sputnik::gpu::getTarget(StringRef name,
                                               MLIRContext &context) {

@@ -31,6 +31,9 @@ Kernel::Kernel(OpBuilder &builder, ModuleOp code, r1::RegionOp region,
                     builder.getUnitAttr());
   function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
                     builder.getDenseI32ArrayAttr({kThreads}));
+  // Else ptxas spills a register to fit one block more.
+  function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                    builder.getI32IntegerAttr(1));
   builder.setInsertionPointToStart(function.addEntryBlock(builder));
   auto special = [&](auto op) { return widen(op.getResult()); };
   Type i32Type = builder.getI32Type();
@@ -173,8 +176,12 @@ Value Kernel::warpMax(Value value, int64_t from) {
 }
 
 Value Kernel::blockSum(Value value) {
-  if (!reduction)
-    reduction = allocateShared(kWarps * 4);
+  // Only its offset is kept: the address may be out of scope by now.
+  if (!reductionOffset) {
+    reductionOffset = sharedBytes;
+    allocateShared(kWarps * 4);
+  }
+  Value reduction = at(shared, *reductionOffset);
   value = warpSum(value);
   // Whoever still reads the last sum is waited for.
   barrier();
@@ -227,7 +234,13 @@ Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
         result, SmallVector<Type>(operands.getTypes()));
     auto wrapper = LLVM::LLVMFuncOp::create(b, loc, symbol, type,
                                             LLVM::Linkage::Internal);
-    wrapper.setAlwaysInline(true);
+    // Stays a call until PTX is made: the emulator runs optimised kernels too.
+    wrapper.setNoInline(true);
+    wrapper.setNoUnwind(true);
+    wrapper.setWillReturn(true);
+    auto none = LLVM::ModRefInfo::NoModRef;
+    wrapper.setMemoryEffectsAttr(LLVM::MemoryEffectsAttr::get(
+        b.getContext(), {none, LLVM::ModRefInfo::Ref, none, none, none, none}));
     Block *entry = wrapper.addEntryBlock(b);
     b.setInsertionPointToStart(entry);
     // Registers come one by one.

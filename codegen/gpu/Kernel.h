@@ -44,9 +44,9 @@ inline constexpr llvm::StringLiteral kSharedSymbol = "sputnik_shared";
 /// Prefix of functions that wrap one PTX instruction each.
 inline constexpr llvm::StringLiteral kPtxPrefix = "sputnik.ptx.";
 
-/// Counters with which blocks of one grid meet: words at the start of the arena,
-/// in all phases. Activations follow, then workspace, which kernels use one
-/// after the other.
+/// Counters with which blocks of one grid meet: words at the start of the
+/// arena, in all phases. Activations follow, then workspace, which kernels use
+/// one after the other.
 inline constexpr int64_t kCounters = 4096;
 
 /// Rows of activations in memory.
@@ -170,7 +170,8 @@ private:
   mlir::ModuleOp code;
   mlir::LLVM::LLVMFuncOp function;
   llvm::DenseMap<mlir::Value, Rows> buffers;
-  mlir::Value shared, reduction;
+  mlir::Value shared;
+  std::optional<int64_t> reductionOffset; ///< Of blockSum's shared memory.
   int64_t arenaBytes, sharedBytes = 0;
 };
 

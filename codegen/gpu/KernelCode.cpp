@@ -4,6 +4,7 @@
 #include "codegen/gpu/KernelCode.h"
 
 #include "codegen/gpu/Chip.h"
+#include "codegen/gpu/Kernel.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -19,10 +20,12 @@
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/IPO/AlwaysInliner.h"
 
 using namespace mlir;
 using namespace sputnik;
@@ -47,7 +50,8 @@ FailureOr<KernelCode> sputnik::gpu::makeKernelCode(ModuleOp module,
                                           llvm::LLVMContext &llvmContext) {
   MLIRContext *context = module.getContext();
   context->loadDialect<arith::ArithDialect, cf::ControlFlowDialect,
-                       LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect, scf::SCFDialect,
+                       LLVM::LLVMDialect, NVVM::NVVMDialect,
+                       math::MathDialect, scf::SCFDialect,
                        vector::VectorDialect>();
   registerBuiltinDialectTranslation(*context);
   registerLLVMDialectTranslation(*context);
@@ -104,10 +108,48 @@ FailureOr<std::string> sputnik::gpu::makePtx(llvm::Module &kernels,
     return module.emitError(llvm::toString(machine.takeError()));
   SmallString<0> ptx;
   llvm::raw_svector_ostream os(ptx);
+  for (llvm::Function &function : kernels)
+    if (function.getName().starts_with(kPtxPrefix)) {
+      function.removeFnAttr(llvm::Attribute::NoInline);
+      function.addFnAttr(llvm::Attribute::AlwaysInline);
+    }
   llvm::legacy::PassManager codegen;
+  codegen.add(llvm::createAlwaysInlinerLegacyPass());
   if ((*machine)->addPassesToEmitFile(codegen, os, nullptr,
                                       llvm::CodeGenFileType::AssemblyFile))
     return module.emitError("the NVPTX back end cannot write PTX");
   codegen.run(kernels);
   return ptx.str().str();
+}
+
+FailureOr<cpu::KernelImage>
+sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
+  llvm::LLVMContext llvmContext;
+  FailureOr<KernelCode> code = makeKernelCode(module, target, llvmContext);
+  if (failed(code) ||
+      failed(optimizeKernels(*code->module, target, module)))
+    return failure();
+  FailureOr<std::string> ptx = makePtx(*code->module, target, module);
+  if (failed(ptx))
+    return failure();
+  cpu::KernelImage image;
+  image.chip = target.getCpu();
+  image.ptx = std::move(*ptx);
+  StringRef number = target.getCpu();
+  number.consume_front("sm_");
+  image.onlyThis = number.consume_back("a");
+  number.getAsInteger(10, image.capability);
+  for (const PhasePlan &plan : code->plans) {
+    image.arenaBytes =
+        std::max<uint64_t>(image.arenaBytes, plan.arenaBytes);
+    auto &launches = image.phases[static_cast<int>(plan.phase.getKind())];
+    for (const Launch &launch : plan.launches)
+      launches.push_back({launch.kernel, static_cast<uint32_t>(launch.blocks),
+                          static_cast<uint32_t>(kThreads),
+                          static_cast<uint32_t>(launch.rowTile),
+                          launch.perOutput,
+                          static_cast<uint32_t>(launch.sharedBytes),
+                          static_cast<uint32_t>(launch.layer)});
+  }
+  return image;
 }

@@ -4,6 +4,7 @@
 #ifndef SPUTNIK_CODEGEN_GPU_KERNELCODE_H
 #define SPUTNIK_CODEGEN_GPU_KERNELCODE_H
 
+#include "codegen/cpu/ModelObject.h"
 #include "codegen/gpu/LowerRegions.h"
 
 namespace llvm {
@@ -30,10 +31,14 @@ mlir::LogicalResult optimizeKernels(llvm::Module &kernels,
                                     r1::TargetAttr target,
                                     mlir::ModuleOp module);
 
-/// The PTX of optimised kernels.
+/// The PTX of optimised kernels, which are not fit for anything else then.
 mlir::FailureOr<std::string> makePtx(llvm::Module &kernels,
                                      r1::TargetAttr target,
                                      mlir::ModuleOp module);
+
+/// What an executable holds of a module's kernels for one chip.
+mlir::FailureOr<cpu::KernelImage> makeKernelImage(mlir::ModuleOp module,
+                                                  r1::TargetAttr target);
 
 } // namespace sputnik::gpu
 

@@ -195,13 +195,15 @@ SmallVector<Value> LinearKernel::emitPanel(Value panel, Value part) {
   int64_t chunks = parts / dot.parts(), rest = parts % dot.parts();
   Value begin = k.div(k.mul(split, chunks), splits);
   Value end = k.div(k.mul(k.add(split, 1), chunks), splits);
-  int64_t stride = columnWarps * kUnroll;
+  // Rows keep registers busy; fewer loads wait for their turn then.
+  int64_t unroll = rowTile > 1 ? kUnroll / 2 : kUnroll;
+  int64_t stride = columnWarps * unroll;
   Value middle = k.add(
       begin, k.mul(k.div(k.sub(end, begin), stride), stride));
   SmallVector<Value> now(rowTile * perRow, k.f32(0));
   now = k.loop(k.add(begin, part), k.add(middle, part), stride, now,
                [&](Value chunk, ValueRange carried) {
-                 return chunksFrom(chunk, kUnroll, carried);
+                 return chunksFrom(chunk, unroll, carried);
                });
   now = k.loop(k.add(middle, part), end, columnWarps, now,
                [&](Value chunk, ValueRange carried) {

@@ -195,7 +195,8 @@ FailureOr<PhasePlan> PhaseLowering::run() {
 }
 
 FailureOr<std::vector<PhasePlan>>
-sputnik::gpu::emitKernels(ModuleOp module, ModuleOp code, r1::TargetAttr target) {
+sputnik::gpu::emitKernels(ModuleOp module, ModuleOp code,
+                          r1::TargetAttr target) {
   std::vector<PhasePlan> plans;
   for (auto function : module.getOps<func::FuncOp>()) {
     auto phase = function->getAttrOfType<r1::PhaseAttr>(r1::kPhaseAttr);

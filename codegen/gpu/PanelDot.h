@@ -21,7 +21,8 @@ inline constexpr int64_t kPanel = 16;
 class PanelDot {
 public:
   /// Fails for an encoding and activations that do not go together.
-  static mlir::FailureOr<PanelDot> get(r1::EncodingAttr encoding, mlir::Type element);
+  static mlir::FailureOr<PanelDot> get(r1::EncodingAttr encoding,
+                                       mlir::Type element);
 
   bool isInteger() const { return integer; }
   int64_t rowsPerLane() const { return integer ? 4 : 1; }

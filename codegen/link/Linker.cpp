@@ -35,7 +35,8 @@ std::string RuntimePack::folderName(const Triple &triple) {
 }
 
 Expected<RuntimePack> RuntimePack::find(const Triple &triple,
-                                        StringRef executablePath) {
+                                        StringRef executablePath,
+                                        Linkage linkage) {
   std::string name = folderName(triple);
   if (name.empty())
     return createStringError("target " + triple.str() +
@@ -47,14 +48,19 @@ Expected<RuntimePack> RuntimePack::find(const Triple &triple,
   sys::path::remove_filename(folder);
   folder = sys::path::parent_path(folder);
   sys::path::append(folder, "lib", "sputnik", name);
-  return open(triple, folder);
+  return open(triple, folder, linkage);
 }
 
 Expected<RuntimePack> RuntimePack::open(const Triple &triple,
-                                        StringRef folder) {
+                                        StringRef folder, Linkage linkage) {
   RuntimePack pack;
-  pack.emulationName =
-      triple.getArch() == Triple::aarch64 ? "aarch64linux" : "elf_x86_64";
+  const bool arm = triple.getArch() == Triple::aarch64;
+  const bool dynamic = linkage == Linkage::Dynamic;
+  pack.emulationName = arm ? "aarch64linux" : "elf_x86_64";
+  // Where the psABIs of both put it.
+  StringRef loader = arm ? "ld-linux-aarch64.so.1" : "ld-linux-x86-64.so.2";
+  if (dynamic)
+    pack.interpreterPath = ((arm ? "/lib/" : "/lib64/") + loader).str();
   auto add = [&](std::vector<std::string> &files, StringRef name) -> Error {
     SmallString<256> path(folder);
     sys::path::append(path, name);
@@ -64,12 +70,21 @@ Expected<RuntimePack> RuntimePack::open(const Triple &triple,
     files.push_back(path.str().str());
     return Error::success();
   };
-  for (StringRef name : {"crt1.o", "crti.o", "crtbeginT.o"})
+  std::vector<StringRef> before = {"crt1.o", "crti.o",
+                                   dynamic ? "crtbegin.o" : "crtbeginT.o"};
+  std::vector<StringRef> after = {"libsputnik_runtime.a", "libutf8proc.a",
+                                  "libstdc++.a",
+                                  dynamic ? "libm.so.6" : "libm.a",
+                                  "libgcc.a", "libgcc_eh.a"};
+  if (dynamic)
+    after.insert(after.end(), {"libc.so.6", "libc_nonshared.a", loader});
+  else
+    after.push_back("libc.a");
+  after.insert(after.end(), {"crtend.o", "crtn.o"});
+  for (StringRef name : before)
     if (Error error = add(pack.filesBefore, name))
       return error;
-  for (StringRef name :
-       {"libsputnik_runtime.a", "libutf8proc.a", "libstdc++.a", "libm.a",
-        "libgcc.a", "libgcc_eh.a", "libc.a", "crtend.o", "crtn.o"})
+  for (StringRef name : after)
     if (Error error = add(pack.filesAfter, name))
       return error;
   return pack;
@@ -127,7 +142,6 @@ Error ExecutableWriter::runLinker(StringRef objectPath, StringRef linkedPath,
   std::vector<std::string> arguments = {"ld.lld",
                                         "-m",
                                         pack.emulation().str(),
-                                        "-static",
                                         "--no-pie",
                                         "--gc-sections",
                                         "--eh-frame-hdr",
@@ -143,6 +157,12 @@ Error ExecutableWriter::runLinker(StringRef objectPath, StringRef linkedPath,
                                             utohexstr(kImageAddress),
                                         "-o",
                                         linkedPath.str()};
+  if (pack.interpreter().empty())
+    arguments.push_back("-static");
+  else
+    arguments.insert(arguments.end(),
+                     {"--dynamic-linker=" + pack.interpreter().str(),
+                      "--as-needed", "--hash-style=gnu"});
   llvm::append_range(arguments, pack.before());
   arguments.push_back(objectPath.str());
   llvm::append_range(arguments, pack.after());

@@ -24,6 +24,10 @@
 
 namespace sputnik {
 
+/// Whether an executable holds the C library or opens it when it starts. The
+/// C++ library it always holds.
+enum class Linkage { Static, Dynamic };
+
 /// Everything of one target that a link needs beside the model's object file:
 /// the runtime, the C and C++ libraries and the start files, all in one folder
 /// `lib/sputnik/<arch>-linux-gnu`.
@@ -34,11 +38,13 @@ public:
   /// `<prefix>/lib/sputnik`. Fails when the target is not supported or a file
   /// of the pack is missing.
   static llvm::Expected<RuntimePack> find(const llvm::Triple &triple,
-                                          llvm::StringRef executablePath);
+                                          llvm::StringRef executablePath,
+                                          Linkage linkage = Linkage::Static);
 
   /// The pack in \p folder. Fails when a file of the pack is missing.
   static llvm::Expected<RuntimePack> open(const llvm::Triple &triple,
-                                          llvm::StringRef folder);
+                                          llvm::StringRef folder,
+                                          Linkage linkage = Linkage::Static);
 
   /// The folder's name for \p triple, such as `x86_64-linux-gnu`; empty when
   /// executables cannot be made for it.
@@ -50,10 +56,12 @@ public:
   const std::vector<std::string> &after() const { return filesAfter; }
   /// The linker's name of the target.
   llvm::StringRef emulation() const { return emulationName; }
+  /// What starts the executable; empty if it starts by itself.
+  llvm::StringRef interpreter() const { return interpreterPath; }
 
 private:
   std::vector<std::string> filesBefore, filesAfter;
-  std::string emulationName;
+  std::string emulationName, interpreterPath;
 };
 
 /// Where the bytes of the weights go.

@@ -173,6 +173,9 @@ static Result<Lengths> lengthsOf(const abi::Model &model,
 }
 
 Status benchCommand(const Program &program, const BenchOptions &options) {
+  if (program.model.accelerator)
+    return Error{"bench: the bounds that are measured are those of a CPU; this "
+                 "executable is for a GPU"};
   const abi::Model &model = program.model;
   Result<Lengths> lengths = lengthsOf(model, options);
   if (!lengths)

@@ -127,6 +127,14 @@ TEST_P(GoldenTest, MatchesTransformers) {
        "--quant=" + config.quant, "-O" + config.level,
        "--target=" + config.target, "--quiet"});
   std::vector<std::string> base = config.emulator;
+  if (StringRef(config.target).starts_with("sm_")) {
+    // The driver that needs no GPU runs the kernels' LLVM IR.
+    run({SPUTNIK_PROGRAM, "compile", golden.model, "-o", executable + ".ll",
+         "--quant=" + config.quant, "--target=" + config.target, "--emit=llvm",
+         "--quiet"});
+    base = {*sys::findProgramByName("env"), "LD_LIBRARY_PATH=" SPUTNIK_FAKE_CUDA,
+            "SPUTNIK_FAKE_CUDA_IR=" + executable + ".ll"};
+  }
   base.push_back(executable);
   auto with = [&](std::vector<std::string> rest) {
     std::vector<std::string> command = base;
@@ -199,6 +207,8 @@ static std::vector<Config> crossConfigs() {
       configs.push_back({golden, quant, "3", "x86-64-v3"});
       if (__builtin_cpu_supports("x86-64-v4"))
         configs.push_back({golden, quant, "3", "x86-64-v4"});
+      if (StringRef(quant) == "f32")
+        configs.push_back({golden, quant, "3", "sm_90a"});
 #endif
       if (ErrorOr<std::string> qemu =
               sys::findProgramByName("qemu-aarch64-static");

@@ -63,7 +63,8 @@ Emulator::create(std::unique_ptr<Module> module,
     return jit.takeError();
   orc::SymbolMap symbols;
   for (const auto &entry : emulatedInstructions())
-    symbols[(*jit)->mangleAndIntern((kEmulatedPrefix + entry.getKey()).str())] = {
+    symbols[(*jit)->mangleAndIntern(
+        (kEmulatedPrefix + entry.getKey()).str())] = {
         orc::ExecutorAddr::fromPtr(entry.second),
         JITSymbolFlags::Exported | JITSymbolFlags::Callable};
   for (const auto &[name, address] : libraryFunctions())

@@ -30,8 +30,8 @@ namespace sputnik::gpu {
 
 class Emulator {
 public:
-  /// Takes kernels as KernelCode has them, before LLVM's passes. Fails on an
-  /// instruction that it does not know.
+  /// Takes kernels as KernelCode has them, before or after LLVM's passes, but
+  /// before makePtx. Fails on an instruction that it does not know.
   static llvm::Expected<std::unique_ptr<Emulator>>
   create(std::unique_ptr<llvm::Module> kernels,
          std::unique_ptr<llvm::LLVMContext> context);

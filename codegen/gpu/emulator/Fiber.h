@@ -17,7 +17,8 @@ public:
   /// into the same few lines of a cache.
   static constexpr size_t kStackBytes = (32 << 10) + 320;
 
-  /// The fiber that the calling thread is: only to be switched from and back to.
+  /// The fiber that the calling thread is: only to be switched from and back
+  /// to.
   Fiber() = default;
   /// Will call `entry(argument)`, which must not return, when first switched
   /// to.

@@ -42,7 +42,8 @@ static void replaceShared(Module &kernels) {
     auto *user = cast<Instruction>(use.getUser());
     Value *&base = bases[user->getFunction()];
     if (!base) {
-      IRBuilder<> b(&*user->getFunction()->getEntryBlock().getFirstInsertionPt());
+      BasicBlock &entry = user->getFunction()->getEntryBlock();
+      IRBuilder<> b(&*entry.getFirstInsertionPt());
       base = b.CreateCall(address);
     }
     use.set(base);

@@ -30,8 +30,8 @@ public:
   /// Fresh activations and a cache of zeros for one conversation.
   void reset(uint64_t seed);
   /// One step. `logits` has room for rows.outputs times vocabulary().
-  llvm::Error run(r1::PhaseKind kind, StepRows rows, std::vector<uint8_t> &weights,
-                  float *logits);
+  llvm::Error run(r1::PhaseKind kind, StepRows rows,
+                  std::vector<uint8_t> &weights, float *logits);
 
 private:
   EmulatedGraph() = default;

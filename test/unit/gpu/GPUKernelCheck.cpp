@@ -27,8 +27,8 @@ static std::vector<float> run(EmulatedGraph &graph, r1::PhaseKind phase,
     StepRows rows = StepRows::sequence(std::min(together, count - row), row);
     for (int32_t &token : rows.tokens)
       token += static_cast<int32_t>(row);
-    llvm::Error error =
-        graph.run(phase, rows, weights, result.data() + row * graph.vocabulary());
+    llvm::Error error = graph.run(phase, rows, weights,
+                                  result.data() + row * graph.vocabulary());
     EXPECT_FALSE(static_cast<bool>(error)) << toString(std::move(error));
   }
   return result;
@@ -71,7 +71,8 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
         same(first, run(**graph, phase, sink.image, expected.rows, 1000)))
         << "another order of threads gives other bits";
     if (phase == r1::PhaseKind::Verify) {
-      EXPECT_TRUE(same(first, decoded)) << "verify gives other bits than decode";
+      EXPECT_TRUE(same(first, decoded))
+          << "verify gives other bits than decode";
     }
   }
 }

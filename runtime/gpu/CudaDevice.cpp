@@ -1,0 +1,342 @@
+//===- CudaDevice.cpp - A model on an NVIDIA GPU --------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "runtime/gpu/CudaDevice.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sputnik::rt::cuda {
+
+/// Weights go over in pieces, so that the host reads the next while one is
+/// under way.
+static constexpr uint64_t uploadBytes = 64 << 20;
+
+Result<std::unique_ptr<CudaDevice>>
+CudaDevice::open(const abi::Model &model, const uint8_t *weights,
+                 int64_t slots) {
+  Result<Driver> driver = Driver::load();
+  if (!driver)
+    return driver.error();
+  std::unique_ptr<CudaDevice> device(new CudaDevice(*driver, model));
+  if (Status status = device->choose(); !status)
+    return status.error();
+  if (Status status = device->loadKernels(); !status)
+    return status.error();
+  if (Status status = device->allocateAll(slots); !status)
+    return status.error();
+  if (Status status = device->upload(weights); !status)
+    return status.error();
+  return device;
+}
+
+CudaDevice::~CudaDevice() {
+  // A GPU that is lost cannot be tidied up: errors do not matter any more.
+  if (!context)
+    return;
+  for (Phase *phase : {&decode, &verify, &prefill})
+    if (phase->graph)
+      driver.graphExecDestroy(phase->graph);
+  for (const Buffer &buffer : indices)
+    driver.memFree(buffer.address);
+  for (const Buffer &buffer : caches)
+    driver.memFree(buffer.address);
+  for (const Buffer *buffer : {&logits, &weights, &arena, &cachePointers})
+    driver.memFree(buffer->address);
+  if (module)
+    driver.moduleUnload(module);
+  if (stream)
+    driver.streamDestroy(stream);
+  driver.contextRelease(device);
+}
+
+/// Finds the first GPU and the kernels for it.
+Status CudaDevice::choose() {
+  int count = 0;
+  if (Status status = check(driver.deviceGetCount(&count), "no GPUs"); !status)
+    return status;
+  if (count == 0)
+    return SPUTNIK_ERROR("GPU: the NVIDIA driver finds none");
+  char name[128] = "";
+  int major = 0, minor = 0;
+  for (Code code :
+       {driver.deviceGet(&device, 0),
+        driver.deviceGetName(name, sizeof(name), device),
+        driver.deviceGetAttribute(&major, kMajor, device),
+        driver.deviceGetAttribute(&minor, kMinor, device)})
+    if (Status status = check(code, "cannot be asked what it is"); !status)
+      return status;
+  deviceName = name;
+  capability = 10 * major + minor;
+  std::string chips;
+  for (uint64_t i = 0; i < model.imageCount; ++i) {
+    const abi::KernelImage &candidate = model.images[i];
+    chips += std::string(chips.empty() ? "" : ", ") + candidate.chip;
+    const auto made = static_cast<int>(candidate.capability);
+    const bool runs =
+        candidate.onlyThis ? made == capability : made <= capability;
+    // The one made for the chip itself, else for the latest before it.
+    if (runs && (!image || candidate.capability > image->capability))
+      image = &candidate;
+  }
+  if (!image)
+    return SPUTNIK_ERROR("GPU: %s has compute capability %d.%d, this "
+                         "executable has kernels for %s",
+                         name, major, minor, chips.c_str());
+  if (Status status = check(driver.contextRetain(&context, device), name);
+      !status)
+    return status;
+  if (Status status = check(driver.contextSetCurrent(context), name); !status)
+    return status;
+  return check(driver.streamCreate(&stream, kNonBlocking), name);
+}
+
+Status CudaDevice::loadKernels() {
+  char log[1024] = "";
+  int options[] = {kErrorLog, kErrorLogBytes};
+  void *values[] = {log, reinterpret_cast<void *>(sizeof(log))};
+  if (Status status = check(driver.moduleLoad(&module, image->ptx, 2, options,
+                                              values),
+                            "the driver does not take the kernels");
+      !status) {
+    const std::string firstLine(log,
+                                std::find(log, log + sizeof(log) - 1, '\n'));
+    return SPUTNIK_ERROR("%s: %s", status.error().message.c_str(),
+                         firstLine.c_str());
+  }
+  if (Status status = load(decode, image->decode, model.decode.maxRows);
+      !status)
+    return status;
+  if (Status status = load(verify, image->verify, model.verify.maxRows);
+      !status)
+    return status;
+  return load(prefill, image->prefill, model.prefill.maxRows);
+}
+
+Status CudaDevice::load(Phase &phase, const abi::KernelPhase &plan,
+                        int64_t maxRows) {
+  phase.plan = &plan;
+  phase.maxRows = maxRows;
+  for (uint64_t i = 0; i < plan.count; ++i) {
+    const abi::KernelLaunch &launch = plan.launches[i];
+    Function function = nullptr;
+    if (Status status = check(
+            driver.moduleGetFunction(&function, module, launch.kernel),
+            launch.kernel);
+        !status)
+      return status;
+    if (Status status = check(
+            driver.functionSetAttribute(function, kMaxDynamicSharedBytes,
+                                        static_cast<int>(launch.sharedBytes)),
+            launch.kernel);
+        !status)
+      return status;
+    phase.functions.push_back(function);
+  }
+  return {};
+}
+
+Status CudaDevice::allocate(Buffer &buffer, uint64_t bytes) {
+  // The driver gives no memory of no bytes.
+  buffer.bytes = std::max<uint64_t>(bytes, 1);
+  if (driver.memAlloc(&buffer.address, buffer.bytes) == kSuccess)
+    return {};
+  buffer.address = 0;
+  size_t free = 0, total = 0;
+  driver.memGetInfo(&free, &total);
+  return SPUTNIK_ERROR(
+      "GPU: %s has %llu MiB of memory free, the model needs %llu MiB",
+      deviceName.c_str(), static_cast<unsigned long long>(free >> 20),
+      static_cast<unsigned long long>((needed >> 20) + 1));
+}
+
+Status CudaDevice::allocateAll(int64_t slots) {
+  const auto rows = static_cast<uint64_t>(prefill.maxRows);
+  const auto cacheCount = static_cast<uint64_t>(slots);
+  needed = model.weightBytes + image->arenaBytes +
+           cacheCount * model.cacheBytes +
+           static_cast<uint64_t>(model.vocabSize) * sizeof(float);
+  if (Status status = allocate(weights, model.weightBytes); !status)
+    return status;
+  if (Status status = allocate(arena, image->arenaBytes); !status)
+    return status;
+  if (Status status = allocate(cachePointers, cacheCount * sizeof(Address));
+      !status)
+    return status;
+  for (Buffer &buffer : indices)
+    if (Status status = allocate(buffer, rows * sizeof(int32_t)); !status)
+      return status;
+  if (Status status = growLogits(1); !status)
+    return status;
+  std::vector<Address> pointers;
+  for (int64_t slot = 0; slot < slots; ++slot) {
+    caches.emplace_back();
+    if (Status status = allocate(caches.back(), model.cacheBytes); !status)
+      return status;
+    pointers.push_back(caches.back().address);
+  }
+  // Counters begin at zero, and what lies behind a row's end is a number.
+  if (Status status =
+          check(driver.memSet(arena.address, 0, arena.bytes, stream), "memory");
+      !status)
+    return status;
+  if (Status status =
+          check(driver.copyToDevice(cachePointers.address, pointers.data(),
+                                    pointers.size() * sizeof(Address), stream),
+                "memory");
+      !status)
+    return status;
+  return check(driver.streamSynchronize(stream), "memory");
+}
+
+Status CudaDevice::upload(const uint8_t *from) {
+  for (uint64_t done = 0; done < model.weightBytes; done += uploadBytes) {
+    const uint64_t bytes = std::min(uploadBytes, model.weightBytes - done);
+    if (Status status = check(driver.copyToDevice(weights.address + done,
+                                                  from + done, bytes, stream),
+                              "the weights");
+        !status)
+      return status;
+  }
+  return check(driver.streamSynchronize(stream), "the weights");
+}
+
+Status CudaDevice::growLogits(uint64_t rows) {
+  const uint64_t bytes =
+      rows * static_cast<uint64_t>(model.vocabSize) * sizeof(float);
+  if (bytes <= logits.bytes)
+    return {};
+  // Graphs hold the address.
+  for (Phase *phase : {&decode, &verify, &prefill})
+    if (GraphExec graph = std::exchange(phase->graph, nullptr))
+      driver.graphExecDestroy(graph);
+  if (logits.address)
+    driver.memFree(std::exchange(logits, {}).address);
+  return allocate(logits, bytes);
+}
+
+Status CudaDevice::launch(const Phase &phase, uint32_t rows,
+                          uint32_t outputs) {
+  Address pointers[] = {indices[0].address, indices[1].address,
+                        indices[2].address, indices[3].address,
+                        logits.address,     weights.address,
+                        arena.address,      cachePointers.address};
+  for (uint64_t i = 0; i < phase.plan->count; ++i) {
+    const abi::KernelLaunch &one = phase.plan->launches[i];
+    const uint32_t count = one.perOutput ? outputs : rows;
+    if (count == 0)
+      continue;
+    uint32_t layer = one.layer;
+    void *arguments[] = {&pointers[0], &pointers[1], &pointers[2],
+                         &pointers[3], &pointers[4], &pointers[5],
+                         &pointers[6], &pointers[7], &rows,
+                         &outputs,     &layer};
+    const Code code = driver.launch(
+        phase.functions[i], one.blocks, (count + one.rowTile - 1) / one.rowTile,
+        1, one.threads, 1, 1, one.sharedBytes, stream, arguments, nullptr);
+    if (Status status = check(code, one.kernel); !status)
+      return status;
+  }
+  return {};
+}
+
+/// Makes one graph of a step of one row, so that the host launches once.
+Status CudaDevice::capture(Phase &phase) {
+  const char *what = "the graph of a step";
+  if (Status status =
+          check(driver.captureBegin(stream, kCaptureThreadLocal), what);
+      !status)
+    return status;
+  const Status launched = launch(phase, 1, 1);
+  Graph graph = nullptr;
+  const Code ended = driver.captureEnd(stream, &graph);
+  if (!launched)
+    return launched;
+  if (Status status = check(ended, what); !status)
+    return status;
+  const Code code = driver.graphInstantiate(&phase.graph, graph, 0);
+  driver.graphDestroy(graph);
+  return check(code, what);
+}
+
+Status CudaDevice::step(const abi::Step &step) {
+  Phase &phase = step.rows <= decode.maxRows   ? decode
+                 : step.rows <= verify.maxRows ? verify
+                                               : prefill;
+  const auto rows = static_cast<uint32_t>(step.rows);
+  const auto outputs = static_cast<uint32_t>(step.numOutputs);
+  if (Status status = growLogits(outputs); !status)
+    return status;
+  const std::pair<const int32_t *, uint32_t> sources[kIndices] = {
+      {step.tokens, rows},
+      {step.slots, rows},
+      {step.positions, rows},
+      {step.outputs, outputs}};
+  for (int i = 0; i < kIndices; ++i)
+    if (sources[i].second)
+      if (Status status = check(
+              driver.copyToDevice(indices[i].address, sources[i].first,
+                                  sources[i].second * sizeof(int32_t), stream),
+              "a step");
+          !status)
+        return status;
+  if (rows == 1 && outputs == 1) {
+    if (!phase.graph)
+      if (Status status = capture(phase); !status)
+        return status;
+    if (Status status =
+            check(driver.graphLaunch(phase.graph, stream), "a step");
+        !status)
+      return status;
+  } else if (Status status = launch(phase, rows, outputs); !status) {
+    return status;
+  }
+  if (outputs)
+    if (Status status = check(
+            driver.copyToHost(step.logits, logits.address,
+                              outputs * static_cast<uint64_t>(model.vocabSize) *
+                                  sizeof(float),
+                              stream),
+            "a step");
+        !status)
+      return status;
+  return check(driver.streamSynchronize(stream), "a step");
+}
+
+} // namespace sputnik::rt::cuda
+
+//===----------------------------------------------------------------------===//
+// abi::Accelerator
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+using sputnik::rt::cuda::CudaDevice;
+
+/// Keeps a message until the next call.
+const char *keep(const sputnik::rt::Error &error) {
+  static std::string message;
+  message = error.message;
+  return message.c_str();
+}
+
+const char *openDevice(const sputnik::abi::Model *model,
+                       const uint8_t *weights, int64_t slots, void **device) {
+  auto opened = CudaDevice::open(*model, weights, slots);
+  if (!opened)
+    return keep(opened.error());
+  *device = opened->release();
+  return nullptr;
+}
+
+const char *runStep(void *device, const sputnik::abi::Step *step) {
+  const sputnik::rt::Status status =
+      static_cast<CudaDevice *>(device)->step(*step);
+  return status ? nullptr : keep(status.error());
+}
+
+void closeDevice(void *device) { delete static_cast<CudaDevice *>(device); }
+
+} // namespace
+
+const sputnik::abi::Accelerator sputnik_cuda = {openDevice, runStep,
+                                                closeDevice};

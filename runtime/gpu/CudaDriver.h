@@ -1,0 +1,96 @@
+//===- CudaDriver.h - The part of the CUDA driver API in use ----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef SPUTNIK_RUNTIME_GPU_CUDADRIVER_H
+#define SPUTNIK_RUNTIME_GPU_CUDADRIVER_H
+
+#include "runtime/Result.h"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sputnik::rt::cuda {
+
+// Types and numbers of NVIDIA's "CUDA Driver API" reference.
+using Code = int;
+using Device = int;
+using Address = uint64_t;
+using Context = struct ContextData *;
+using Module = struct ModuleData *;
+using Function = struct FunctionData *;
+using Stream = struct StreamData *;
+using Graph = struct GraphData *;
+using GraphExec = struct GraphExecData *;
+
+inline constexpr Code kSuccess = 0;
+inline constexpr int kMajor = 75, kMinor = 76;     // CUdevice_attribute
+inline constexpr int kMaxDynamicSharedBytes = 8;   // CUfunction_attribute
+inline constexpr unsigned kNonBlocking = 1;        // CUstream_flags
+inline constexpr int kCaptureThreadLocal = 1;      // CUstreamCaptureMode
+inline constexpr int kErrorLog = 5, kErrorLogBytes = 6; // CUjit_option
+/// The first driver that has all of the functions; some chips need a later one
+/// for their kernels.
+inline constexpr int kDriverVersion = 12000;
+
+/// Every function, its name in the library, its arguments.
+#define SPUTNIK_CUDA_FUNCTIONS(F)                                              \
+  F(init, cuInit, (unsigned flags))                                            \
+  F(driverGetVersion, cuDriverGetVersion, (int *version))                      \
+  F(getErrorString, cuGetErrorString, (Code code, const char **text))          \
+  F(deviceGetCount, cuDeviceGetCount, (int *count))                            \
+  F(deviceGet, cuDeviceGet, (Device * device, int ordinal))                    \
+  F(deviceGetName, cuDeviceGetName, (char *name, int length, Device device))   \
+  F(deviceGetAttribute, cuDeviceGetAttribute,                                  \
+    (int *value, int attribute, Device device))                                \
+  F(contextRetain, cuDevicePrimaryCtxRetain,                                   \
+    (Context * context, Device device))                                        \
+  F(contextRelease, cuDevicePrimaryCtxRelease_v2, (Device device))             \
+  F(contextSetCurrent, cuCtxSetCurrent, (Context context))                     \
+  F(memGetInfo, cuMemGetInfo_v2, (size_t * free, size_t *total))               \
+  F(memAlloc, cuMemAlloc_v2, (Address * address, size_t bytes))                \
+  F(memFree, cuMemFree_v2, (Address address))                                  \
+  F(memSet, cuMemsetD8Async,                                                   \
+    (Address address, unsigned char value, size_t bytes, Stream stream))       \
+  F(copyToDevice, cuMemcpyHtoDAsync_v2,                                        \
+    (Address to, const void *from, size_t bytes, Stream stream))               \
+  F(copyToHost, cuMemcpyDtoHAsync_v2,                                          \
+    (void *to, Address from, size_t bytes, Stream stream))                     \
+  F(streamCreate, cuStreamCreate, (Stream * stream, unsigned flags))           \
+  F(streamDestroy, cuStreamDestroy_v2, (Stream stream))                        \
+  F(streamSynchronize, cuStreamSynchronize, (Stream stream))                   \
+  F(moduleLoad, cuModuleLoadDataEx,                                            \
+    (Module * module, const void *image, unsigned count, int *options,         \
+     void **values))                                                           \
+  F(moduleUnload, cuModuleUnload, (Module module))                             \
+  F(moduleGetFunction, cuModuleGetFunction,                                    \
+    (Function * function, Module module, const char *name))                    \
+  F(functionSetAttribute, cuFuncSetAttribute,                                  \
+    (Function function, int attribute, int value))                             \
+  F(launch, cuLaunchKernel,                                                    \
+    (Function function, unsigned gridX, unsigned gridY, unsigned gridZ,        \
+     unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,  \
+     Stream stream, void **arguments, void **extra))                           \
+  F(captureBegin, cuStreamBeginCapture_v2, (Stream stream, int mode))          \
+  F(captureEnd, cuStreamEndCapture, (Stream stream, Graph * graph))            \
+  F(graphInstantiate, cuGraphInstantiateWithFlags,                             \
+    (GraphExec * exec, Graph graph, unsigned long long flags))                 \
+  F(graphDestroy, cuGraphDestroy, (Graph graph))                               \
+  F(graphExecDestroy, cuGraphExecDestroy, (GraphExec exec))                    \
+  F(graphLaunch, cuGraphLaunch, (GraphExec exec, Stream stream))
+
+/// The functions of libcuda.so.1, which is part of NVIDIA's driver, not of an
+/// executable.
+struct Driver {
+#define SPUTNIK_DECLARE(member, symbol, arguments) Code(*member) arguments;
+  SPUTNIK_CUDA_FUNCTIONS(SPUTNIK_DECLARE)
+#undef SPUTNIK_DECLARE
+
+  /// Loads the library. Fails where there is none, or one too old.
+  static Result<Driver> load();
+
+  /// What went wrong, for an error: `what` and the driver's words.
+  Status check(Code code, const char *what) const;
+};
+
+} // namespace sputnik::rt::cuda
+
+#endif // SPUTNIK_RUNTIME_GPU_CUDADRIVER_H

@@ -1,0 +1,283 @@
+//===- FakeCuda.cpp - A CUDA driver that runs kernels in the emulator -----===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The functions of the driver API that executables use. Kernels are looked up
+// in the PTX that the executable brings; what runs is their LLVM IR, in the
+// file that SPUTNIK_FAKE_CUDA_IR names. Memory of the device is memory of the host,
+// full of 0xff when it is new.
+//
+// SPUTNIK_FAKE_CUDA_CAPABILITY is the chip (90 if not set);
+// SPUTNIK_FAKE_CUDA_FAULT one thing that is wrong with the machine.
+//
+//===----------------------------------------------------------------------===//
+
+#include "codegen/gpu/Kernel.h"
+#include "codegen/gpu/emulator/Emulator.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/IRReader/IRReader.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+using namespace sputnik;
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+// CUresult.
+enum Code : int {
+  kSuccess = 0,
+  kInvalidValue = 1,
+  kOutOfMemory = 2,
+  kInvalidImage = 200,
+  kNotFound = 500,
+  kIllegalAddress = 700,
+};
+
+constexpr size_t kSmallMemory = 64 << 10;
+
+struct KernelFunction {
+  std::string name;
+  uint64_t sharedLimit = 48 << 10;
+};
+
+struct Launch {
+  KernelFunction *function;
+  gpu::Grid::Shape shape;
+  std::vector<std::vector<uint8_t>> arguments;
+};
+
+using LaunchGraph = std::vector<Launch>;
+
+/// The one device, its one context and stream.
+struct State {
+  std::map<uint64_t, std::vector<uint8_t>> memory;
+  std::unique_ptr<gpu::Emulator> emulator;
+  std::string ptx;
+  std::map<std::string, KernelFunction> functions;
+  LaunchGraph *capture = nullptr;
+  int launches = 0;
+} state;
+
+llvm::StringRef environment(const char *name, const char *otherwise) {
+  const char *value = std::getenv(name);
+  return value ? value : otherwise;
+}
+
+bool hasFault(llvm::StringRef fault) {
+  return environment("SPUTNIK_FAKE_CUDA_FAULT", "") == fault;
+}
+
+Code run(Launch &launch) {
+  if (hasFault("lost") && ++state.launches > 100)
+    return kIllegalAddress;
+  std::vector<void *> arguments;
+  for (std::vector<uint8_t> &bytes : launch.arguments)
+    arguments.push_back(bytes.data());
+  llvm::Error error =
+      state.emulator->launch(launch.function->name, launch.shape, arguments);
+  if (!error)
+    return kSuccess;
+  llvm::errs() << "fake CUDA: " << toString(std::move(error)) << "\n";
+  return kIllegalAddress;
+}
+
+/// Whether [address, address + bytes) lies in one allocation.
+bool isAllocated(uint64_t address, size_t bytes) {
+  auto next = state.memory.upper_bound(address);
+  if (next == state.memory.begin())
+    return false;
+  auto &[begin, block] = *std::prev(next);
+  return address + bytes <= begin + block.size();
+}
+
+} // namespace
+
+EXPORT int cuInit(unsigned) { return kSuccess; }
+EXPORT int cuDriverGetVersion(int *version) {
+  *version = hasFault("old-driver") ? 11040 : 13000;
+  return kSuccess;
+}
+EXPORT int cuGetErrorString(int code, const char **text) {
+  *text = code == kOutOfMemory      ? "out of memory"
+          : code == kIllegalAddress ? "an illegal memory access was encountered"
+          : code == kInvalidImage   ? "device kernel image is invalid"
+                                    : "invalid argument";
+  return kSuccess;
+}
+EXPORT int cuDeviceGetCount(int *count) {
+  *count = hasFault("no-device") ? 0 : 1;
+  return kSuccess;
+}
+EXPORT int cuDeviceGet(int *device, int ordinal) {
+  *device = ordinal;
+  return ordinal == 0 ? kSuccess : kInvalidValue;
+}
+EXPORT int cuDeviceGetName(char *name, int length, int) {
+  std::strncpy(name, "Emulated GPU", static_cast<size_t>(length));
+  return kSuccess;
+}
+EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {
+  int capability = 0;
+  environment("SPUTNIK_FAKE_CUDA_CAPABILITY", "90")
+      .getAsInteger(10, capability);
+  *value = attribute == 75 ? capability / 10 : capability % 10;
+  return kSuccess;
+}
+EXPORT int cuDevicePrimaryCtxRetain(void **context, int) {
+  *context = &state;
+  return kSuccess;
+}
+EXPORT int cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
+EXPORT int cuCtxSetCurrent(void *) { return kSuccess; }
+
+EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total) {
+  *free = hasFault("small-memory") ? kSmallMemory : size_t(79) << 30;
+  *total = size_t(80) << 30;
+  return kSuccess;
+}
+EXPORT int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
+  if (bytes == 0 || (hasFault("small-memory") && bytes > kSmallMemory))
+    return bytes ? kOutOfMemory : kInvalidValue;
+  // The driver aligns to 256 bytes; what generated code relies on is 64.
+  std::vector<uint8_t> block(bytes + 64, 0xff);
+  const uint64_t aligned =
+      (reinterpret_cast<uint64_t>(block.data()) + 63) & ~uint64_t(63);
+  state.memory[aligned] = std::move(block);
+  if (state.emulator)
+    state.emulator->addBuffer("device memory",
+                              reinterpret_cast<void *>(aligned), bytes, true);
+  *address = aligned;
+  return kSuccess;
+}
+EXPORT int cuMemFree_v2(uint64_t address) {
+  if (state.emulator)
+    state.emulator->removeBuffer(reinterpret_cast<void *>(address));
+  return state.memory.erase(address) ? kSuccess : kInvalidValue;
+}
+EXPORT int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes,
+                           void *) {
+  if (!isAllocated(address, bytes))
+    return kInvalidValue;
+  std::memset(reinterpret_cast<void *>(address), value, bytes);
+  return kSuccess;
+}
+EXPORT int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes,
+                                void *) {
+  if (!isAllocated(to, bytes))
+    return kInvalidValue;
+  std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+  return kSuccess;
+}
+EXPORT int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *) {
+  if (!isAllocated(from, bytes))
+    return kInvalidValue;
+  std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
+  return kSuccess;
+}
+EXPORT int cuStreamCreate(void **stream, unsigned) {
+  *stream = &state;
+  return kSuccess;
+}
+EXPORT int cuStreamDestroy_v2(void *) { return kSuccess; }
+EXPORT int cuStreamSynchronize(void *) {
+  return state.capture ? kInvalidValue : kSuccess;
+}
+
+EXPORT int cuModuleLoadDataEx(void **module, const void *image, unsigned, int *,
+                              void **) {
+  state.ptx = static_cast<const char *>(image);
+  if (state.ptx.find(".version") == std::string::npos)
+    return kInvalidImage;
+  auto context = std::make_unique<llvm::LLVMContext>();
+  llvm::SMDiagnostic diagnostic;
+  auto ir = llvm::parseIRFile(environment("SPUTNIK_FAKE_CUDA_IR", ""),
+                              diagnostic, *context);
+  if (!ir) {
+    llvm::errs() << "fake CUDA: SPUTNIK_FAKE_CUDA_IR: "
+                 << diagnostic.getMessage() << "\n";
+    return kInvalidImage;
+  }
+  auto emulator = gpu::Emulator::create(std::move(ir), std::move(context));
+  if (!emulator) {
+    llvm::errs() << "fake CUDA: " << toString(emulator.takeError()) << "\n";
+    return kInvalidImage;
+  }
+  state.emulator = std::move(*emulator);
+  *module = &state;
+  return kSuccess;
+}
+EXPORT int cuModuleUnload(void *) {
+  state.emulator.reset();
+  return kSuccess;
+}
+EXPORT int cuModuleGetFunction(void **function, void *, const char *name) {
+  if (state.ptx.find(".entry " + std::string(name) + "(") ==
+          std::string::npos ||
+      !state.emulator->hasKernel(name))
+    return kNotFound;
+  KernelFunction &found = state.functions[name];
+  found.name = name;
+  *function = &found;
+  return kSuccess;
+}
+EXPORT int cuFuncSetAttribute(void *function, int, int value) {
+  static_cast<KernelFunction *>(function)->sharedLimit =
+      static_cast<uint64_t>(value);
+  return kSuccess;
+}
+EXPORT int cuLaunchKernel(void *function, unsigned gridX, unsigned gridY,
+                          unsigned gridZ, unsigned blockX, unsigned blockY,
+                          unsigned blockZ, unsigned sharedBytes, void *,
+                          void **arguments, void **) {
+  auto *kernel = static_cast<KernelFunction *>(function);
+  if (gridX * gridY * gridZ == 0 || blockY != 1 || blockZ != 1 ||
+      sharedBytes > kernel->sharedLimit)
+    return kInvalidValue;
+  Launch launch{kernel, {gridX, gridY, blockX, sharedBytes}, {}};
+  for (unsigned i = 0; i < gpu::kNumArguments; ++i) {
+    const size_t bytes = i < gpu::kRows ? sizeof(uint64_t) : sizeof(int32_t);
+    const auto *from = static_cast<const uint8_t *>(arguments[i]);
+    launch.arguments.emplace_back(from, from + bytes);
+  }
+  if (state.capture) {
+    state.capture->push_back(std::move(launch));
+    return kSuccess;
+  }
+  return run(launch);
+}
+
+EXPORT int cuStreamBeginCapture_v2(void *, int) {
+  state.capture = new LaunchGraph();
+  return kSuccess;
+}
+EXPORT int cuStreamEndCapture(void *, void **graph) {
+  *graph = std::exchange(state.capture, nullptr);
+  return kSuccess;
+}
+EXPORT int cuGraphInstantiateWithFlags(void **exec, void *graph,
+                                       unsigned long long) {
+  *exec = new LaunchGraph(*static_cast<LaunchGraph *>(graph));
+  return kSuccess;
+}
+EXPORT int cuGraphDestroy(void *graph) {
+  delete static_cast<LaunchGraph *>(graph);
+  return kSuccess;
+}
+EXPORT int cuGraphExecDestroy(void *exec) {
+  delete static_cast<LaunchGraph *>(exec);
+  return kSuccess;
+}
+EXPORT int cuGraphLaunch(void *exec, void *) {
+  for (Launch &launch : *static_cast<LaunchGraph *>(exec))
+    if (Code code = run(launch))
+      return code;
+  return kSuccess;
+}
