@@ -54,6 +54,7 @@ Expected<LoadedGraph> LoadedGraph::load(ModuleOp module, int optLevel,
   cpu::ModelDescription description;
   description.weightSource = abi::kRandom;
   description.profile = profile;
+  description.positionIndependent = true;
   SmallVector<char, 0> object;
   llvm::raw_svector_ostream os(object);
   if (failed(cpu::writeModelCode(module, description, optLevel,

@@ -37,6 +37,9 @@ enum class Locality {
 /// Columns that share a scale in a block scheme.
 inline constexpr int64_t kQuantBlock = 32;
 
+/// Activations that share a scale when they are rounded to 8 bits.
+inline constexpr int64_t kActivationGroup = 256;
+
 /// What the nibbles of scheme `q4` stand for: finer near zero, where weights
 /// are dense. The values are those of GGUF's IQ4_NL. Blocks with an odd step
 /// have all of them moved up by kQ4Shift, so that a block may choose on which
@@ -96,10 +99,10 @@ EncodingAttr getEncoding(mlir::Type weightType);
 mlir::RankedTensorType lookupWeightType(mlir::Operation *from,
                                         mlir::FlatSymbolRefAttr name);
 
-/// Bytes of one row of activations. Rows of i8 are quantised in blocks of
-/// kQuantBlock features: first the bytes of all features, filled up to whole
-/// blocks with zeros, then for each block its f32 scale, then for each block
-/// -128 times the sum of its bytes as i32.
+/// Bytes of one row of activations. Rows of i8 are quantised in groups of
+/// kActivationGroup features: first the bytes of all features, filled up to whole
+/// blocks with zeros, then for each kActivationGroup features their f32 scale,
+/// then for each block -128 times the sum of its bytes as i32.
 int64_t getRowBytes(mlir::RankedTensorType rows);
 
 /// Whether the rows of an activation are the rows wanted as outputs, not all.

@@ -42,32 +42,30 @@ int64_t EncodingAttr::getRowScaleBytes() const {
   return getScheme() == Scheme::Q4 ? 4 : 0;
 }
 
-int64_t EncodingAttr::getQuantBytes(int64_t columns) const {
-  int64_t unit = getBlock() ? getBlock() : getStep();
-  int64_t values = llvm::alignTo(columns, unit) * getPanel();
-  switch (getScheme()) {
-  case Scheme::F32:
-    return values * 4;
-  case Scheme::BF16:
-    return values * 2;
-  case Scheme::Q8:
-    return values;
-  case Scheme::Q4:
-  case Scheme::Q4Plain:
-    return values / 2;
-  }
-  llvm_unreachable("every scheme has a size");
+int64_t EncodingAttr::getGroupBlocks() const {
+  return getScheme() == Scheme::Q4 ? 4 : 1;
+}
+
+int64_t EncodingAttr::getBlockBytes() const {
+  int64_t values = kQuantBlock * getPanel();
+  return getScheme() == Scheme::Q8 ? values : values / 2;
+}
+
+int64_t EncodingAttr::getGroupBytes() const {
+  return getGroupScaleBytes() + getGroupBlocks() * getBlockBytes();
 }
 
 int64_t EncodingAttr::getRowScaleOffset(int64_t columns) const {
   int64_t blocks = llvm::divideCeil(columns, kQuantBlock);
+  int64_t groups = llvm::divideCeil(blocks, getGroupBlocks());
   return llvm::alignTo(
-      getQuantBytes(columns) + blocks * getPanel() * getScaleBytes(), 4);
+      groups * getGroupScaleBytes() + blocks * getBlockBytes(), 4);
 }
 
 int64_t EncodingAttr::getPanelBytes(int64_t columns) const {
   if (!getBlock())
-    return getQuantBytes(columns);
+    return llvm::alignTo(columns, getStep()) * getPanel() *
+           (getScheme() == Scheme::F32 ? 4 : 2);
   int64_t bytes =
       getRowScaleOffset(columns) + getPanel() * getRowScaleBytes();
   return getPanel() > 1 ? llvm::alignTo(bytes, 64) : bytes;
@@ -123,5 +121,6 @@ int64_t sputnik::r1::getRowBytes(RankedTensorType rows) {
   if (!rows.getElementType().isInteger(8))
     return features * rows.getElementTypeBitWidth() / 8;
   int64_t blocks = llvm::divideCeil(features, kQuantBlock);
-  return blocks * (kQuantBlock + 8);
+  return blocks * (kQuantBlock + 4) +
+         4 * llvm::divideCeil(features, kActivationGroup);
 }

@@ -31,18 +31,21 @@ def R1_EncodingAttr : R1_Attr<"Encoding", "encoding"> {
       rows and columns are zero.
     * `step`: consecutive columns of one row that lie together.
 
-    The block schemes `q8`, `q4` and `q4_plain` have one scale for each 32
-    columns of a row; columns are filled up to whole blocks, and `step` is 4. A
-    panel holds its quants and then its scales:
+    The block schemes `q8`, `q4` and `q4_plain` have one scale for each block of
+    32 columns of a row; columns are filled up to whole blocks, and `step` is 4.
+    Blocks lie in groups, so that a panel is read from one end to the other: the
+    scales of a group, then its quants. A group is one block, in `q4` four; the
+    last may have fewer quants.
 
-    * `q8`: `[K/4][P][4]` signed bytes q; value q * scale. Scales are `[K/32][P]`
+    * `q8`: `[K/4][P][4]` signed bytes q; value q * scale. Scales are `[P]`
       f32 (9 bits a weight) and can hold every value of GGUF's Q8_0.
     * `q4_plain`: `[K/8][P][4]` bytes; the low nibble of byte b is column 8i + b,
       the high nibble column 8i + 4 + b; value (nibble - 8) * scale. Scales are
       as in `q8` (5 bits a weight) and can hold every value of GGUF's Q4_0.
-    * `q4`: nibbles as in `q4_plain`. Scales have two levels: `[K/32][P]` signed
-      bytes, the steps, and then, from a multiple of 4 bytes on, `[P]` f32, the
-      rows' scales (4.25 bits a weight and 32 a row). The scale of a block is
+    * `q4`: nibbles as in `q4_plain`. Scales have two levels: in each group
+      `[4][P]` signed bytes, the steps, and behind the last group, from a multiple
+      of 4 bytes on, `[P]` f32, the rows' scales (4.25 bits a weight and 32 a
+      row). The scale of a block is
       step * row scale; the value is kQ4Table[nibble] * scale where the step is
       even, (kQ4Table[nibble] + kQ4Shift) * scale where it is odd.
 
@@ -63,10 +66,17 @@ def R1_EncodingAttr : R1_Attr<"Encoding", "encoding"> {
     int64_t getBlock() const;
     /// Bytes of one scale or step of a block, 0 where there are none.
     int64_t getScaleBytes() const;
+    /// Blocks whose scales lie together, ahead of their quants.
+    int64_t getGroupBlocks() const;
+    /// Bytes of a whole group of a panel, and of what its scales take.
+    int64_t getGroupBytes() const;
+    int64_t getGroupScaleBytes() const {
+      return getGroupBlocks() * getPanel() * getScaleBytes();
+    }
+    /// Bytes of the quants of one block of a panel.
+    int64_t getBlockBytes() const;
     /// Bytes of the scale of a row, 0 where there are none.
     int64_t getRowScaleBytes() const;
-    /// Bytes of the quants (all values, without scales) of one panel.
-    int64_t getQuantBytes(int64_t columns) const;
     /// Where in a panel the scales of its rows begin.
     int64_t getRowScaleOffset(int64_t columns) const;
     /// Bytes of one panel of `panel` rows.

@@ -562,7 +562,7 @@ def R1_AddOp : R1_PureGraphOp<"add", [Commutative, SameOperandsAndResultType]> {
 def R1_CastOp : R1_PureGraphOp<"cast"> {
   let summary = "rounds activations to the type a dot primitive takes";
   let description = [{
-    To nearest, ties to even. To i8, each block of 32 features gets the scale
+    To nearest, ties to even. To i8, each group of 256 features gets the scale
     that takes its largest magnitude to 127.
 
     ```mlir

@@ -34,8 +34,8 @@ struct StageActivations final
         obstacle = "the target has no int8 dot instruction";
       else if (encoding.getPanel() == 1)
         obstacle = "it is not packed";
-      else if (partsOfRows && inner % kQuantBlock)
-        obstacle = "slots of rows are not whole blocks";
+      else if (partsOfRows && inner % kActivationGroup)
+        obstacle = "slots of rows do not have scales of their own";
       else
         return builder.getI8Type();
       return nullptr;

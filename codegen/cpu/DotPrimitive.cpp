@@ -44,12 +44,49 @@ static int64_t nibbleValue(r1::EncodingAttr encoding, int64_t nibble) {
                                                 : nibble - 8;
 }
 
+/// A table of 16 bytes, as often as fits 64: what a byte shuffle looks up.
+static Value byteTable(Emit &e, function_ref<int64_t(int64_t)> value) {
+  SmallVector<int8_t> bytes;
+  for (int64_t i = 0; i < 4 * kPanel; ++i)
+    bytes.push_back(static_cast<int8_t>(value(i % 16)));
+  auto type = e.vecType(4 * kPanel, e.b.getI8Type());
+  return arith::ConstantOp::create(
+      e.b, e.loc, DenseElementsAttr::get(type, ArrayRef(bytes)));
+}
+
+void DotPrimitive::prepare(Emit &e) {
+  if (kind != Kind::Int8Dot || !isNibbles(encoding))
+    return;
+  // Left to itself, LLVM would load these constants again at every use.
+  table = e.pin(byteTable(
+      e, [&](int64_t i) { return nibbleValue(encoding, i) + 128; }));
+  nibbleMask = e.pin(e.splat(e.vecType(kPanel, e.b.getI32Type()), 0x0f0f0f0f));
+}
+
 int64_t DotPrimitive::getChunk() const {
   return encoding.getBlock() ? encoding.getBlock() : encoding.getStep();
 }
 
+int64_t DotPrimitive::getGroupChunks() const {
+  return kind == Kind::Int8Dot ? 4 : 1;
+}
+
+int64_t DotPrimitive::getGroupBytes() const {
+  if (!encoding.getBlock())
+    return 64;
+  return getGroupChunks() * encoding.getGroupBytes() /
+         encoding.getGroupBlocks();
+}
+
+int64_t DotPrimitive::getScaledGroups() const {
+  return kind == Kind::Int8Dot
+             ? r1::kActivationGroup / (getGroupChunks() * getChunk())
+             : 1;
+}
+
 int64_t DotPrimitive::getLine() const {
-  return isNibbles(encoding) ? 2 * encoding.getStep() : encoding.getStep();
+  return isNibbles(encoding) && !unpacked ? 2 * encoding.getStep()
+                                          : encoding.getStep();
 }
 
 int64_t DotPrimitive::getStep() const {
@@ -64,23 +101,78 @@ int64_t DotPrimitive::getStep() const {
   llvm_unreachable("every kind has a step");
 }
 
+Value DotPrimitive::indexOf(Emit &e, Chunk chunk) const {
+  return e.add(e.mul(chunk.group, getGroupChunks()), chunk.index);
+}
+
+Value DotPrimitive::quantsAt(Emit &e, const Panel &panel, Chunk chunk) const {
+  if (unpacked || !encoding.getBlock())
+    return e.at(panel.base,
+                e.mul(indexOf(e, chunk), getChunk() / getLine() * 64));
+  int64_t blocks = encoding.getGroupBlocks(), chunks = getGroupChunks();
+  int64_t groupBytes = encoding.getGroupBytes();
+  Value offset;
+  if (chunks % blocks == 0) {
+    offset = e.mul(chunk.group, chunks / blocks * groupBytes);
+    offset = e.add(offset, chunk.index / blocks * groupBytes +
+                               chunk.index % blocks * encoding.getBlockBytes());
+  } else {
+    Value index = indexOf(e, chunk);
+    offset = e.add(e.mul(e.div(index, blocks), groupBytes),
+                   e.mul(e.rem(index, blocks), encoding.getBlockBytes()));
+  }
+  return e.at(panel.base, e.add(offset, encoding.getGroupScaleBytes()));
+}
+
+Value DotPrimitive::scalesAt(Emit &e, const Panel &panel, Chunk chunk) const {
+  if (unpacked)
+    return e.at(panel.scales, e.mul(indexOf(e, chunk), kPanel * 4));
+  int64_t blocks = encoding.getGroupBlocks();
+  Value index = indexOf(e, chunk);
+  return e.at(panel.base,
+              e.add(e.mul(e.div(index, blocks), encoding.getGroupBytes()),
+                    e.mul(e.rem(index, blocks),
+                          kPanel * encoding.getScaleBytes())));
+}
+
 DotPrimitive::Panel DotPrimitive::panelAt(Emit &e, Value address,
                                           int64_t columns) const {
   Panel panel{address, nullptr, nullptr};
-  if (encoding.getBlock())
-    panel.scales = e.at(address, encoding.getQuantBytes(columns));
   if (encoding.getRowScaleBytes())
     panel.rowScales = e.at(address, encoding.getRowScaleOffset(columns));
   return panel;
+}
+
+DotPrimitive DotPrimitive::getUnpacked() const {
+  DotPrimitive result = *this;
+  result.unpacked = true;
+  return result;
+}
+
+int64_t DotPrimitive::getUnpackedBytes() const {
+  return getScaledGroups() * getGroupChunks() * kPanel * (getChunk() + 4);
+}
+
+DotPrimitive::Panel DotPrimitive::unpackedAt(Emit &e, Value address,
+                                             Value first,
+                                             const Panel &packed) const {
+  // Addresses as if the groups before the first were there too.
+  int64_t chunks = getGroupChunks();
+  Value base = e.at(address, e.mul(first, -chunks * kPanel * getChunk()));
+  Value scales =
+      e.at(e.at(address, getScaledGroups() * chunks * kPanel * getChunk()),
+           e.mul(first, -chunks * kPanel * 4));
+  return {base, packed.rowScales, scales};
 }
 
 DotPrimitive::Row DotPrimitive::rowAt(Emit &e, Value address,
                                       int64_t columns) const {
   Row row{address, nullptr, nullptr};
   if (kind == Kind::Int8Dot) {
-    int64_t blocks = llvm::divideCeil(columns, r1::kQuantBlock);
-    row.scales = e.at(address, blocks * r1::kQuantBlock);
-    row.corrections = e.at(address, blocks * (r1::kQuantBlock + 4));
+    int64_t quants = llvm::alignTo(columns, r1::kQuantBlock);
+    int64_t groups = llvm::divideCeil(columns, r1::kActivationGroup);
+    row.scales = e.at(address, quants);
+    row.corrections = e.at(address, quants + groups * 4);
   }
   return row;
 }
@@ -114,22 +206,11 @@ static Value asBytes(Emit &e, Value v) {
 
 /// Splits a line of nibbles into the nibbles of the first and of the second
 /// four columns, a byte each.
-static std::pair<Value, Value> splitNibbles(Emit &e, Value words) {
+static std::pair<Value, Value> splitNibbles(Emit &e, Value words, Value mask) {
   Type type = words.getType();
-  Value mask = e.splat(type, 0x0f0f0f0f);
   Value low = arith::AndIOp::create(e.b, e.loc, words, mask);
   Value high = arith::ShRUIOp::create(e.b, e.loc, words, e.splat(type, 4));
   return {low, arith::AndIOp::create(e.b, e.loc, high, mask)};
-}
-
-/// A table of 16 bytes, as often as fits 64: what a byte shuffle looks up.
-static Value byteTable(Emit &e, function_ref<int64_t(int64_t)> value) {
-  SmallVector<int8_t> bytes;
-  for (int64_t i = 0; i < 4 * kPanel; ++i)
-    bytes.push_back(static_cast<int8_t>(value(i % 16)));
-  auto type = e.vecType(4 * kPanel, e.b.getI8Type());
-  return arith::ConstantOp::create(
-      e.b, e.loc, DenseElementsAttr::get(type, ArrayRef(bytes)));
 }
 
 /// The words that are odd.
@@ -140,9 +221,9 @@ static Value isOdd(Emit &e, Value words) {
                                e.splat(words.getType(), 0));
 }
 
-Value DotPrimitive::loadSteps(Emit &e, const Panel &panel, Value chunk) const {
+Value DotPrimitive::loadSteps(Emit &e, const Panel &panel, Chunk chunk) const {
   Value bytes = e.load(e.vecType(kPanel, e.b.getI8Type()),
-                       e.at(panel.scales, e.mul(chunk, kPanel)), kPanel);
+                       scalesAt(e, panel, chunk), kPanel);
   return arith::ExtSIOp::create(e.b, e.loc,
                                 e.vecType(kPanel, e.b.getI32Type()), bytes);
 }
@@ -157,11 +238,12 @@ DotPrimitive::Operand DotPrimitive::unpackBytes(Emit &e, Value words) const {
 }
 
 DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
-                                                Value chunk,
+                                                Chunk chunk,
                                                 int64_t line) const {
-  int64_t lines = getChunk() / getLine();
-  Value address = e.at(panel.quants, e.mul(e.add(e.mul(chunk, lines), line), 64));
+  Value address = e.at(quantsAt(e, panel, chunk), line * 64);
   Type words = e.vecType(kPanel, e.b.getI32Type());
+  if (unpacked)
+    return {e.load(words, address, 64)};
   if (encoding.getScheme() == r1::Scheme::F32)
     return {e.load(e.f32Vec(kPanel), address, 64)};
   if (kind == Kind::BF16Dot)
@@ -185,11 +267,11 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
     return integer ? Operand{arith::XOrIOp::create(
                          e.b, e.loc, loaded, e.splat(words, int32_t(0x80808080)))}
                    : unpackBytes(e, loaded);
-  auto [low, high] = splitNibbles(e, loaded);
+  auto [low, high] = splitNibbles(
+      e, loaded, nibbleMask ? nibbleMask : e.splat(words, 0x0f0f0f0f));
   Operand result;
   if (integer) {
-    Value table = byteTable(
-        e, [&](int64_t i) { return nibbleValue(encoding, i) + 128; });
+    assert(table && "prepared before the loops");
     for (Value nibbles : {low, high})
       result.push_back(asWords(
           e, callIntrinsic(e, "llvm.x86.avx512.pshuf.b.512", table.getType(),
@@ -243,9 +325,11 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
 }
 
 DotPrimitive::Operand DotPrimitive::loadActivations(Emit &e, const Row &row,
-                                                    Value chunk, int64_t line,
+                                                    Chunk chunk, int64_t line,
                                                     int64_t columns) const {
-  Value first = e.add(e.mul(chunk, getChunk()), line * getLine());
+  Value first =
+      e.add(e.mul(chunk.group, getGroupChunks() * getChunk()),
+            chunk.index * getChunk() + line * getLine());
   Operand result;
   for (int64_t column = 0; column < getLine(); column += getStep()) {
     int64_t exist = columns - column;
@@ -278,13 +362,13 @@ DotPrimitive::Operand DotPrimitive::loadActivations(Emit &e, const Row &row,
 }
 
 Value DotPrimitive::begin(Emit &e, const Panel &panel, const Row &row,
-                          Value chunk, Value sum) const {
+                          Chunk chunk, Value sum) const {
   if (kind != Kind::Int8Dot)
     return encoding.getBlock() ? e.splat(e.f32Vec(kPanel), 0.0) : sum;
   Value correction =
-      e.load(e.b.getI32Type(), e.at(row.corrections, e.mul(chunk, 4)), 4);
+      e.load(e.b.getI32Type(), e.at(row.corrections, e.mul(indexOf(e, chunk), 4)), 4);
   Value even = e.broadcast(correction, kPanel);
-  if (encoding.getScheme() != r1::Scheme::Q4)
+  if (encoding.getScheme() != r1::Scheme::Q4 || unpacked)
     return even;
   // The correction is -128 times the sum of the row's bytes; a table moved by
   // 4 adds 4 times that sum.
@@ -304,34 +388,52 @@ Value DotPrimitive::dot(Emit &e, const Operand &weights,
   return partial;
 }
 
-Value DotPrimitive::loadScales(Emit &e, const Panel &panel, Value chunk) const {
+Value DotPrimitive::loadScales(Emit &e, const Panel &panel, Chunk chunk) const {
   if (!encoding.getBlock())
     return nullptr;
-  if (encoding.getScheme() == r1::Scheme::Q4)
+  if (encoding.getScheme() == r1::Scheme::Q4 && !unpacked)
     return arith::SIToFPOp::create(e.b, e.loc, e.f32Vec(kPanel),
                                    loadSteps(e, panel, chunk));
-  int64_t bytes = kPanel * encoding.getScaleBytes();
-  return e.load(e.f32Vec(kPanel), e.at(panel.scales, e.mul(chunk, bytes)), 4);
+  return e.load(e.f32Vec(kPanel), scalesAt(e, panel, chunk), 4);
 }
 
-Value DotPrimitive::loadScale(Emit &e, const Row &row, Value chunk) const {
-  if (kind != Kind::Int8Dot)
-    return nullptr;
-  return e.broadcast(
-      e.load(e.f32Type(), e.at(row.scales, e.mul(chunk, 4)), 4), kPanel);
-}
-
-Value DotPrimitive::finish(Emit &e, Value partial, Value scales, Value scale,
-                           Value sum) const {
+Value DotPrimitive::finishChunk(Emit &e, Value partial, Value scales,
+                                Value sum) const {
   if (!encoding.getBlock())
     return partial;
-  if (kind == Kind::Int8Dot) {
-    partial =
-        arith::SIToFPOp::create(e.b, e.loc, e.f32Vec(kPanel), partial);
-    partial = e.mulf(partial, scales);
-    return e.fma(partial, scale, sum);
-  }
+  if (kind == Kind::Int8Dot)
+    partial = arith::SIToFPOp::create(e.b, e.loc, e.f32Vec(kPanel), partial);
   return e.fma(partial, scales, sum);
+}
+
+Value DotPrimitive::finishGroup(Emit &e, Value added, const Row &row,
+                                Value index, Value sum) const {
+  if (kind != Kind::Int8Dot)
+    return added;
+  Value scale = e.load(e.f32Type(), e.at(row.scales, e.mul(index, 4)), 4);
+  return e.fma(added, e.broadcast(scale, kPanel), sum);
+}
+
+void DotPrimitive::unpack(Emit &e, const Panel &packed, Chunk chunk,
+                          const Panel &to) const {
+  DotPrimitive reader = getUnpacked();
+  Value address = reader.quantsAt(e, to, chunk);
+  Value shift;
+  if (encoding.getScheme() == r1::Scheme::Q4) {
+    Type words = e.vecType(kPanel, e.b.getI32Type());
+    shift = arith::SelectOp::create(
+        e.b, e.loc, isOdd(e, loadSteps(e, packed, chunk)),
+        e.splat(words, r1::kQ4Shift * 0x01010101), e.splat(words, 0));
+  }
+  int64_t operands = 0;
+  for (int64_t line = 0; line < getChunk() / getLine(); ++line)
+    for (Value w : loadWeights(e, packed, chunk, line)) {
+      // No carry from byte to byte: the table ends at 128 + 113.
+      if (shift)
+        w = arith::AddIOp::create(e.b, e.loc, w, shift);
+      e.store(w, e.at(address, operands++ * 64), 64);
+    }
+  e.store(loadScales(e, packed, chunk), reader.scalesAt(e, to, chunk), 64);
 }
 
 Value DotPrimitive::scaleRows(Emit &e, const Panel &panel, Value sum) const {
@@ -377,7 +479,7 @@ Value sputnik::cpu::loadWeight(Emit &e, r1::EncodingAttr encoding,
       e.at(base, e.mul(e.div(row, panel), encoding.getPanelBytes(columns)));
   Value lane = e.rem(row, panel);
   // Values of `wide` columns of each row lie together.
-  auto index = [&](int64_t wide) {
+  auto index = [&](Value column, int64_t wide) {
     return e.add(e.add(e.mul(e.div(column, wide), panel * step),
                        e.mul(lane, step)),
                  e.rem(column, step));
@@ -387,12 +489,17 @@ Value sputnik::cpu::loadWeight(Emit &e, r1::EncodingAttr encoding,
                       ? Type(e.b.getBF16Type())
                       : e.f32Type();
     return e.loadAsF32(stored,
-                       e.at(start, e.mul(index(step), e.bytesOf(stored))));
+                       e.at(start, e.mul(index(column, step), e.bytesOf(stored))));
   }
-  Value scaleAt = e.add(e.mul(e.div(column, encoding.getBlock()), panel), lane);
-  Value scalePtr =
-      e.at(start, e.add(e.mul(scaleAt, encoding.getScaleBytes()),
-                        encoding.getQuantBytes(columns)));
+  Value block = e.div(column, encoding.getBlock());
+  Value inGroup = e.rem(block, encoding.getGroupBlocks());
+  Value inBlock = e.rem(column, encoding.getBlock());
+  Value group = e.at(start, e.mul(e.div(block, encoding.getGroupBlocks()),
+                                  encoding.getGroupBytes()));
+  Value scalePtr = e.at(group, e.mul(e.add(e.mul(inGroup, panel), lane),
+                                     encoding.getScaleBytes()));
+  Value quants = e.at(group, e.add(e.mul(inGroup, encoding.getBlockBytes()),
+                                   encoding.getGroupScaleBytes()));
   Type byteType = e.b.getI8Type();
   auto loadFloat = [&](Value ptr) { return e.load(e.f32Type(), ptr, 4); };
   Value scale, moved;
@@ -410,12 +517,12 @@ Value sputnik::cpu::loadWeight(Emit &e, r1::EncodingAttr encoding,
     scale = loadFloat(scalePtr);
   }
   if (!isNibbles(encoding)) {
-    Value byte = e.load(byteType, e.at(start, index(step)), 1);
+    Value byte = e.load(byteType, e.at(quants, index(inBlock, step)), 1);
     return e.mulf(arith::SIToFPOp::create(e.b, e.loc, e.f32Type(), byte),
                   scale);
   }
   Value byte = arith::ExtUIOp::create(
-      e.b, e.loc, e.i64Type(), e.load(byteType, e.at(start, index(2 * step)), 1));
+      e.b, e.loc, e.i64Type(), e.load(byteType, e.at(quants, index(inBlock, 2 * step)), 1));
   Value shift = e.mul(e.div(e.rem(column, 2 * step), step), 4);
   Value nibble = arith::AndIOp::create(
       e.b, e.loc, arith::ShRUIOp::create(e.b, e.loc, byte, shift), e.i64(15));

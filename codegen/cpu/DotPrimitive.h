@@ -10,10 +10,12 @@
 namespace sputnik::cpu {
 
 /// How a panel of 16 packed weight rows meets activation rows. Columns come in
-/// chunks: all columns that share a scale, or one step of the encoding where
-/// there are no scales. A chunk is a few lines of 64 weight bytes; each line is
+/// chunks: all columns that share a weight's scale, or one step of the encoding
+/// where there are no scales; and chunks in groups, of which some in a row share
+/// a scale of the activations. A chunk is a few lines of 64 weight bytes; each line is
 /// multiplied by the same columns of every activation row and added to partial
-/// sums, which go into the f32 sums of the product when the chunk is done.
+/// sums, which go into f32 sums when the chunk is done, and those into the sums
+/// of the product when the columns of one scale of the activations are.
 class DotPrimitive {
 public:
   /// Weight rows of a panel.
@@ -32,19 +34,34 @@ public:
   get(r1::EncodingAttr encoding, mlir::Type element, r1::TargetAttr target);
 
   Kind getKind() const { return kind; }
+  /// Emits what loops need over and over; called once, before them.
+  void prepare(Emit &e);
   /// Columns of a chunk.
   int64_t getChunk() const;
+  /// Chunks of a group.
+  int64_t getGroupChunks() const;
+  /// Bytes of a group in a panel, with the scales that lie in it.
+  int64_t getGroupBytes() const;
+  /// Whether activations have scales, and how many groups share one.
+  bool scalesActivations() const { return kind == Kind::Int8Dot; }
+  int64_t getScaledGroups() const;
   /// Columns of one line of 64 weight bytes.
   int64_t getLine() const;
 
   /// One panel, and one activation row with `columns` columns.
   struct Panel {
-    /// Where the quants, the blocks' scales or steps, and the rows' scales
-    /// are; the latter two are null where the encoding has none.
-    mlir::Value quants, scales, rowScales;
+    /// Where the panel begins, and where the rows' scales are, if there are.
+    mlir::Value base, rowScales;
+    /// Unpacked: where the scales of the blocks are.
+    mlir::Value scales;
   };
   struct Row {
     mlir::Value values, scales, corrections;
+  };
+  /// A chunk, by its group and its index in that.
+  struct Chunk {
+    mlir::Value group;
+    int64_t index;
   };
   Panel panelAt(Emit &e, mlir::Value address, int64_t columns) const;
   Row rowAt(Emit &e, mlir::Value address, int64_t columns) const;
@@ -52,25 +69,42 @@ public:
   using Operand = llvm::SmallVector<mlir::Value, 4>;
   /// One line of weights, ready for dot(): an operand for each getStep()
   /// columns.
-  Operand loadWeights(Emit &e, const Panel &panel, mlir::Value chunk,
+  Operand loadWeights(Emit &e, const Panel &panel, Chunk chunk,
                       int64_t line) const;
   /// The same columns of an activation row. Of the line's columns only
   /// `columns` exist; the others count as zero.
-  Operand loadActivations(Emit &e, const Row &row, mlir::Value chunk,
-                          int64_t line, int64_t columns) const;
+  Operand loadActivations(Emit &e, const Row &row, Chunk chunk, int64_t line,
+                          int64_t columns) const;
   /// Partial sums at the start of a chunk, given the sums before it.
-  mlir::Value begin(Emit &e, const Panel &panel, const Row &row,
-                    mlir::Value chunk, mlir::Value sum) const;
+  mlir::Value begin(Emit &e, const Panel &panel, const Row &row, Chunk chunk,
+                    mlir::Value sum) const;
   mlir::Value dot(Emit &e, const Operand &weights, const Operand &activations,
                   mlir::Value partial) const;
-  /// The scales of 16 weight rows, and of an activation row; null without.
-  mlir::Value loadScales(Emit &e, const Panel &panel, mlir::Value chunk) const;
-  mlir::Value loadScale(Emit &e, const Row &row, mlir::Value chunk) const;
+  /// The scales of a chunk of 16 weight rows; null without.
+  mlir::Value loadScales(Emit &e, const Panel &panel, Chunk chunk) const;
   /// The sums after a chunk.
-  mlir::Value finish(Emit &e, mlir::Value partial, mlir::Value scales,
-                     mlir::Value scale, mlir::Value sum) const;
-  /// The sums of the product, after all chunks.
+  mlir::Value finishChunk(Emit &e, mlir::Value partial, mlir::Value scales,
+                          mlir::Value sum) const;
+  /// The sums of the product, given what columns with scale number `index` of
+  /// the activations add. Without such scales those are the sums already.
+  mlir::Value finishGroup(Emit &e, mlir::Value added, const Row &row,
+                          mlir::Value index, mlir::Value sum) const;
+  /// The sums of the product, after all groups.
   mlir::Value scaleRows(Emit &e, const Panel &panel, mlir::Value sum) const;
+
+  /// Whether it pays to unpack() panels that meet many rows.
+  bool unpacks() const { return kind == Kind::Int8Dot; }
+  /// The primitive that reads unpacked panels.
+  DotPrimitive getUnpacked() const;
+  /// Bytes of an unpacked panel's columns that share a scale of the activations.
+  int64_t getUnpackedBytes() const;
+  /// Such columns at `address`, from those of group `first` on. The rows' scales
+  /// stay with `packed`.
+  Panel unpackedAt(Emit &e, mlir::Value address, mlir::Value first,
+                   const Panel &packed) const;
+  /// Writes the operands and scales of one chunk of `packed` to `unpacked`.
+  void unpack(Emit &e, const Panel &packed, Chunk chunk,
+              const Panel &unpacked) const;
 
   /// One instruction on operands in registers, for measuring its peak: the
   /// columns it covers in 16 rows, its operands from `memory`, itself.
@@ -87,11 +121,19 @@ private:
   /// Columns that one operand covers.
   int64_t getStep() const;
   Operand unpackBytes(Emit &e, mlir::Value bytes) const;
+  /// Index of a chunk among all.
+  mlir::Value indexOf(Emit &e, Chunk chunk) const;
+  /// Addresses of a chunk's quants and of its scales or steps.
+  mlir::Value quantsAt(Emit &e, const Panel &panel, Chunk chunk) const;
+  mlir::Value scalesAt(Emit &e, const Panel &panel, Chunk chunk) const;
   /// The steps of 16 weight rows as words.
-  mlir::Value loadSteps(Emit &e, const Panel &panel, mlir::Value chunk) const;
+  mlir::Value loadSteps(Emit &e, const Panel &panel, Chunk chunk) const;
 
   Kind kind;
   r1::EncodingAttr encoding;
+  bool unpacked = false;
+  /// The bytes of nibbles plus 128, and what extracts a nibble from each byte.
+  mlir::Value table, nibbleMask;
 };
 
 /// Weight [row, column] as f32, in any encoding: slow, for oracles and lookups.

@@ -34,6 +34,23 @@ Value Emit::splat(Type type, double value) {
   return arith::ConstantOp::create(b, loc, attr);
 }
 
+Value Emit::pin(Value value) {
+  Value slot;
+  {
+    // Once for the function, however often this is passed.
+    auto function = b.getInsertionBlock()->getParentOp();
+    while (!isa<FunctionOpInterface>(function))
+      function = function->getParentOp();
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&function->getRegion(0).front());
+    slot = LLVM::AllocaOp::create(b, loc, ptrType(), value.getType(), i64(1),
+                                  64);
+  }
+  LLVM::StoreOp::create(b, loc, value, slot, 64, /*isVolatile=*/true);
+  return LLVM::LoadOp::create(b, loc, value.getType(), slot, 64,
+                              /*isVolatile=*/true);
+}
+
 Value Emit::add(Value a, Value c) { return b.createOrFold<arith::AddIOp>(loc, a, c); }
 Value Emit::sub(Value a, Value c) { return b.createOrFold<arith::SubIOp>(loc, a, c); }
 Value Emit::mul(Value a, Value c) { return b.createOrFold<arith::MulIOp>(loc, a, c); }

@@ -40,6 +40,10 @@ public:
   /// A vector (or scalar, for a scalar type) with `value` in every lane.
   mlir::Value splat(mlir::Type type, double value);
 
+  /// `value` as a value that LLVM knows nothing about: it stays in a register
+  /// instead of being made again where it is used.
+  mlir::Value pin(mlir::Value value);
+
   // 64-bit integers.
   mlir::Value add(mlir::Value a, mlir::Value c);
   mlir::Value add(mlir::Value a, int64_t c) { return add(a, i64(c)); }

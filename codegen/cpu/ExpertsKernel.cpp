@@ -124,6 +124,7 @@ public:
     if (tile.panels < together)
       tile.rows = std::max<int64_t>(1, tile.rows / together);
     tile.panels = llvm::alignTo(tile.panels, together);
+    dot.prepare(p);
   }
 
   /// One slot and the sums of the panels from `panel` on.
@@ -185,11 +186,12 @@ private:
       return all;
     all.values = p.at(all.values,
                       p.mul(slot, inner * p.bytesOf(input.element)));
-    Value blocks = p.mul(slot, inner / r1::kQuantBlock * 4);
     if (all.scales)
-      all.scales = p.at(all.scales, blocks);
+      all.scales =
+          p.at(all.scales, p.mul(slot, inner / r1::kActivationGroup * 4));
     if (all.corrections)
-      all.corrections = p.at(all.corrections, blocks);
+      all.corrections =
+          p.at(all.corrections, p.mul(slot, inner / r1::kQuantBlock * 4));
     return all;
   }
 

@@ -487,7 +487,7 @@ LogicalResult sputnik::cpu::writeModelCode(ModuleOp module,
   if (!llvmModule)
     return module.emitError("cannot be translated to LLVM IR");
   llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine =
-      createTargetMachine(target, optLevel);
+      createTargetMachine(target, optLevel, description.positionIndependent);
   if (!machine)
     return module.emitError(llvm::toString(machine.takeError()));
   llvmModule->setTargetTriple((*machine)->getTargetTriple());

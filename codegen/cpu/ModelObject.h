@@ -47,6 +47,8 @@ struct ModelDescription {
   /// them is `host`; without kernels it is the module's target.
   llvm::ArrayRef<KernelImage> kernels;
   r1::TargetAttr host;
+  /// Whether the code may be loaded at any address, as into a running process.
+  bool positionIndependent = false;
 };
 
 /// Forms of output, in the order in which they come to be.

@@ -11,19 +11,78 @@ using namespace sputnik::cpu;
 
 static constexpr int64_t kPanel = DotPrimitive::kPanel;
 
-Tile sputnik::cpu::chooseTile(r1::TargetAttr target, r1::PhaseKind phase, bool blocks) {
+Tile sputnik::cpu::chooseTile(r1::TargetAttr target, r1::PhaseKind phase,
+                              bool blocks) {
+  // One panel after the other: memory is read fastest as a single stream.
+  if (phase == r1::PhaseKind::Decode)
+    return {1, 1};
   // A sum of 16 rows takes 512 / vector_bits registers.
   int64_t perSum = std::max<int64_t>(1, 512 / target.getVectorBits());
   int64_t sums = target.getVectorRegisters() / perSum;
+  bool many = phase == r1::PhaseKind::Prefill;
   // Blocks have partial sums beside the sums.
-  if (blocks && phase != r1::PhaseKind::Decode)
-    return sums >= 32 ? Tile{2, phase == r1::PhaseKind::Prefill ? 6 : 4}
+  if (blocks)
+    return sums >= 32 ? (many ? Tile{4, 3} : Tile{2, 4})
                       : Tile{1, std::max<int64_t>(2, sums / 4)};
-  if (phase == r1::PhaseKind::Decode)
-    return {std::max<int64_t>(1, sums / 4), 1};
   if (sums >= 32)
-    return phase == r1::PhaseKind::Prefill ? Tile{4, 6} : Tile{4, 4};
+    return many ? Tile{4, 6} : Tile{4, 4};
   return {1, std::max<int64_t>(2, sums / 2)};
+}
+
+SmallVector<Value>
+sputnik::cpu::multiplyGroup(Emit &e, const PanelGroup &group,
+                            ArrayRef<DotPrimitive::Row> rows, Value index,
+                            int64_t width, ValueRange carried) {
+  const DotPrimitive &dot = group.dot;
+  int64_t panelCount = group.panels.size(), rowCount = rows.size();
+  SmallVector<Value> sums(carried);
+  for (int64_t done = 0; done < width; done += dot.getChunk()) {
+    DotPrimitive::Chunk chunk{index, done / dot.getChunk()};
+    int64_t chunkWidth = std::min(width - done, dot.getChunk());
+    SmallVector<Value> partial;
+    for (int64_t i = 0; i < panelCount; ++i)
+      for (int64_t t = 0; t < rowCount; ++t)
+        partial.push_back(dot.begin(e, group.panels[i], rows[t], chunk,
+                                    sums[i * rowCount + t]));
+    for (int64_t line = 0; line * dot.getLine() < chunkWidth; ++line) {
+      int64_t exist =
+          std::min(chunkWidth - line * dot.getLine(), dot.getLine());
+      SmallVector<DotPrimitive::Operand> x;
+      for (const DotPrimitive::Row &row : rows)
+        x.push_back(dot.loadActivations(e, row, chunk, line, exist));
+      for (int64_t i = 0; i < panelCount; ++i) {
+        DotPrimitive::Operand w =
+            dot.loadWeights(e, group.panels[i], chunk, line);
+        for (int64_t t = 0; t < rowCount; ++t) {
+          Value &sum = partial[i * rowCount + t];
+          sum = dot.dot(e, w, x[t], sum);
+        }
+      }
+    }
+    for (int64_t i = 0; i < panelCount; ++i) {
+      Value scales = dot.loadScales(e, group.panels[i], chunk);
+      for (int64_t t = 0; t < rowCount; ++t) {
+        int64_t at = i * rowCount + t;
+        sums[at] = dot.finishChunk(e, partial[at], scales, sums[at]);
+      }
+    }
+  }
+  return sums;
+}
+
+/// Memory answers late and a decode step reads every byte once: each line is
+/// asked for this many bytes before it is used.
+static constexpr int64_t kPrefetchAhead = 4096;
+
+static void prefetch(Emit &e, const PanelGroup &group, Value index) {
+  int64_t bytes = group.dot.getGroupBytes();
+  for (const DotPrimitive::Panel &panel : group.panels) {
+    Value ahead =
+        e.at(panel.base, e.add(e.mul(index, bytes), kPrefetchAhead));
+    for (int64_t line = 0; line < bytes; line += 64)
+      LLVM::Prefetch::create(e.b, e.loc, e.at(ahead, line), /*rw=*/0,
+                             /*hint=*/3, /*cache=*/1);
+  }
 }
 
 TileSums sputnik::cpu::emitPanelTile(Emit &e, const DotPrimitive &dot,
@@ -31,55 +90,42 @@ TileSums sputnik::cpu::emitPanelTile(Emit &e, const DotPrimitive &dot,
                                      ArrayRef<Value> panelAddresses,
                                      ArrayRef<DotPrimitive::Row> rows) {
   int64_t panelCount = panelAddresses.size(), rowCount = rows.size();
-  SmallVector<DotPrimitive::Panel> panels;
+  PanelGroup group{dot, {}};
   for (Value address : panelAddresses)
-    panels.push_back(dot.panelAt(e, address, columns));
+    group.panels.push_back(dot.panelAt(e, address, columns));
+  Value zero = e.splat(e.f32Vec(kPanel), 0.0);
+  int64_t narrow = dot.getChunk() * dot.getGroupChunks();
+  int64_t wide = narrow * dot.getScaledGroups();
 
-  // One chunk, of which `width` columns exist.
-  auto multiply = [&](Value chunk, int64_t width, ValueRange sums) {
-    SmallVector<Value> partial;
-    for (int64_t i = 0; i < panelCount; ++i)
-      for (int64_t t = 0; t < rowCount; ++t)
-        partial.push_back(
-            dot.begin(e, panels[i], rows[t], chunk, sums[i * rowCount + t]));
-    for (int64_t line = 0; line * dot.getLine() < width; ++line) {
-      int64_t exist = std::min(width - line * dot.getLine(), dot.getLine());
-      SmallVector<DotPrimitive::Operand> x;
-      for (const DotPrimitive::Row &row : rows)
-        x.push_back(dot.loadActivations(e, row, chunk, line, exist));
-      for (int64_t i = 0; i < panelCount; ++i) {
-        DotPrimitive::Operand w = dot.loadWeights(e, panels[i], chunk, line);
-        for (int64_t t = 0; t < rowCount; ++t) {
-          Value &sum = partial[i * rowCount + t];
-          sum = dot.dot(e, w, x[t], sum);
-        }
-      }
+  // Columns that share a scale of the activations, of which `width` exist.
+  auto multiply = [&](Value index, int64_t width, ValueRange carried) {
+    SmallVector<Value> sums(carried);
+    if (dot.scalesActivations())
+      sums.assign(carried.size(), zero);
+    for (int64_t done = 0; done < width; done += narrow) {
+      Value at = e.add(e.mul(index, dot.getScaledGroups()), done / narrow);
+      if (rowCount == 1)
+        prefetch(e, group, at);
+      sums = multiplyGroup(e, group, rows, at, std::min(width - done, narrow),
+                           sums);
     }
-    SmallVector<Value> next;
-    for (int64_t i = 0; i < panelCount; ++i) {
-      Value scales = dot.loadScales(e, panels[i], chunk);
-      for (int64_t t = 0; t < rowCount; ++t)
-        next.push_back(dot.finish(e, partial[i * rowCount + t], scales,
-                                  dot.loadScale(e, rows[t], chunk),
-                                  sums[i * rowCount + t]));
-    }
-    return next;
+    for (auto [i, sum] : llvm::enumerate(sums))
+      sum = dot.finishGroup(e, sum, rows[i % rowCount], index, carried[i]);
+    return sums;
   };
-  SmallVector<Value> sums(panelCount * rowCount,
-                          e.splat(e.f32Vec(kPanel), 0.0));
-  int64_t chunks = columns / dot.getChunk();
-  if (chunks)
-    sums = e.loop(e.i64(0), e.i64(chunks), 1, sums,
-                  [&](Value chunk, ValueRange carried) {
-                    return multiply(chunk, dot.getChunk(), carried);
+  SmallVector<Value> sums(panelCount * rowCount, zero);
+  if (int64_t whole = columns / wide)
+    sums = e.loop(e.i64(0), e.i64(whole), 1, sums,
+                  [&](Value index, ValueRange carried) {
+                    return multiply(index, wide, carried);
                   });
-  if (int64_t rest = columns % dot.getChunk())
-    sums = multiply(e.i64(chunks), rest, sums);
+  if (int64_t rest = columns % wide)
+    sums = multiply(e.i64(columns / wide), rest, sums);
   TileSums result(panelCount);
   for (int64_t i = 0; i < panelCount; ++i)
     for (int64_t t = 0; t < rowCount; ++t)
       result[i].push_back(
-          dot.scaleRows(e, panels[i], sums[i * rowCount + t]));
+          dot.scaleRows(e, group.panels[i], sums[i * rowCount + t]));
   return result;
 }
 

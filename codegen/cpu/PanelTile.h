@@ -17,12 +17,25 @@ struct Tile {
 /// weights have scales.
 Tile chooseTile(r1::TargetAttr target, r1::PhaseKind phase, bool blocks);
 
+/// Panels and the primitive that reads them.
+struct PanelGroup {
+  DotPrimitive dot;
+  llvm::SmallVector<DotPrimitive::Panel> panels;
+};
+
 /// Sums of 16 weight rows, [panel][row].
 using TileSums = llvm::SmallVector<llvm::SmallVector<mlir::Value>>;
 
+/// `sums`, [panel * rows + row], and the products of one group of columns, of
+/// which `width` exist. Where activations have scales, those are left out.
+llvm::SmallVector<mlir::Value>
+multiplyGroup(Emit &e, const PanelGroup &panels,
+              llvm::ArrayRef<DotPrimitive::Row> rows, mlir::Value group,
+              int64_t width, mlir::ValueRange sums);
+
 /// Multiplies panels with rows over all `columns`. A panel's sums are formed in
 /// the same order whatever the tile, so that decode and verify agree to the
-/// bit.
+/// bit. With one row, memory behind the panels is asked for ahead of its use.
 TileSums emitPanelTile(Emit &e, const DotPrimitive &dot, int64_t columns,
                        llvm::ArrayRef<mlir::Value> panelAddresses,
                        llvm::ArrayRef<DotPrimitive::Row> rows);

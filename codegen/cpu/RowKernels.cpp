@@ -176,59 +176,71 @@ struct RowEmitter {
     });
   }
 
-  /// One row to i8 blocks, laid out as r1::getRowBytes says.
+  /// `lanes` features from `first` on, of which only `exist` do; zeros behind.
+  Value elementsOrZero(Value in, Value first, int64_t lanes, int64_t exist) {
+    if (exist >= lanes)
+      return element(in, first, lanes);
+    Value part = p.splat(p.f32Vec(lanes), 0.0);
+    for (int64_t lane = 0; lane < exist; ++lane)
+      part = vector::InsertOp::create(p.b, p.loc,
+                                      element(in, p.add(first, lane), 1), part,
+                                      ArrayRef<int64_t>{lane});
+    return part;
+  }
+
+  /// One row to i8 groups, laid out as r1::getRowBytes says.
   void quantize(Value in, Value out) {
-    constexpr int64_t block = r1::kQuantBlock, lanes = 16;
+    constexpr int64_t block = r1::kQuantBlock, group = r1::kActivationGroup,
+                      lanes = 16;
     int64_t blocks = llvm::divideCeil(slice.features, block);
+    int64_t groups = llvm::divideCeil(slice.features, group);
     Value scales = p.at(out, blocks * block);
-    Value corrections = p.at(out, blocks * (block + 4));
+    Value corrections = p.at(out, blocks * block + groups * 4);
     Type words = p.vecType(lanes, p.b.getI32Type());
     Type bytes = p.vecType(lanes, p.b.getI8Type());
-    auto quantizeBlock = [&](Value index, int64_t exist) {
-      Value first = p.mul(index, block);
-      // Lanes of the last block that lie behind the row are zero.
+    auto quantizeGroup = [&](Value index, int64_t exist) {
+      Value start = p.mul(index, group);
       SmallVector<Value> x;
-      for (int64_t i = 0; i < block; i += lanes) {
-        if (i + lanes <= exist) {
-          x.push_back(element(in, p.add(first, i), lanes));
-          continue;
-        }
-        Value part = p.splat(p.f32Vec(lanes), 0.0);
-        for (int64_t lane = 0; i + lane < exist; ++lane)
-          part = vector::InsertOp::create(
-              p.b, p.loc, element(in, p.add(first, i + lane), 1), part,
-              ArrayRef<int64_t>{lane});
-        x.push_back(part);
-      }
+      for (int64_t i = 0; i < exist; i += block)
+        for (int64_t j = i; j < i + block; j += lanes)
+          x.push_back(elementsOrZero(in, p.add(start, j), lanes, exist - j));
       Value peak = p.splat(p.f32Vec(lanes), 0.0);
       for (Value v : x)
         peak = p.maxf(peak, math::AbsFOp::create(p.b, p.loc, v));
       peak = p.reduceMax(peak);
       Value some = arith::CmpFOp::create(p.b, p.loc, arith::CmpFPredicate::OGT,
                                          peak, p.f32(0.0f));
-      Value inverse = arith::SelectOp::create(
-          p.b, p.loc, some, p.divf(p.f32(127.0f), peak), p.f32(0.0f));
+      Value inverse = p.broadcast(
+          arith::SelectOp::create(p.b, p.loc, some,
+                                  p.divf(p.f32(127.0f), peak), p.f32(0.0f)),
+          lanes);
       Value sum;
       for (auto [i, v] : llvm::enumerate(x)) {
-        Value rounded = math::RoundEvenOp::create(
-            p.b, p.loc, p.mulf(v, p.broadcast(inverse, lanes)));
+        Value rounded =
+            math::RoundEvenOp::create(p.b, p.loc, p.mulf(v, inverse));
         Value q = arith::FPToSIOp::create(p.b, p.loc, words, rounded);
-        sum = sum ? Value(arith::AddIOp::create(p.b, p.loc, sum, q)) : q;
         p.store(arith::TruncIOp::create(p.b, p.loc, bytes, q),
-                p.at(out, p.add(first, i * lanes)), 1);
+                p.at(out, p.add(start, i * lanes)), 1);
+        int64_t inBlock = i % (block / lanes);
+        sum = inBlock ? Value(arith::AddIOp::create(p.b, p.loc, sum, q)) : q;
+        if (inBlock + 1 < block / lanes)
+          continue;
+        Value total = vector::ReductionOp::create(
+            p.b, p.loc, vector::CombiningKind::ADD, sum);
+        Value at = p.mul(p.add(p.mul(index, group / block),
+                               i / (block / lanes)),
+                         4);
+        p.store(arith::MulIOp::create(p.b, p.loc, total, p.i32(-128)),
+                p.at(corrections, at), 4);
       }
-      Value total = vector::ReductionOp::create(
-          p.b, p.loc, vector::CombiningKind::ADD, sum);
-      Value at = p.mul(index, 4);
-      p.store(p.mulf(peak, p.f32(1.0f / 127.0f)), p.at(scales, at), 4);
-      p.store(arith::MulIOp::create(p.b, p.loc, total, p.i32(-128)),
-              p.at(corrections, at), 4);
+      p.store(p.mulf(peak, p.f32(1.0f / 127.0f)),
+              p.at(scales, p.mul(index, 4)), 4);
     };
-    int64_t whole = slice.features / block;
+    int64_t whole = slice.features / group;
     p.loop(p.i64(0), p.i64(whole), 1,
-           [&](Value index) { quantizeBlock(index, block); });
-    if (int64_t rest = slice.features % block)
-      quantizeBlock(p.i64(whole), rest);
+           [&](Value index) { quantizeGroup(index, group); });
+    if (int64_t rest = slice.features % group)
+      quantizeGroup(p.i64(whole), rest);
   }
 
   void emit(r1::SplitOp op) {

@@ -155,7 +155,8 @@ sputnik::cpu::getTarget(StringRef name, MLIRContext &context) {
 }
 
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-sputnik::cpu::createTargetMachine(r1::TargetAttr target, int optLevel) {
+sputnik::cpu::createTargetMachine(r1::TargetAttr target, int optLevel,
+                                  bool positionIndependent) {
   llvm::Triple triple(target.getTriple());
   const llvm::Target *backend = lookupBackend(triple);
   if (!backend)
@@ -167,7 +168,8 @@ sputnik::cpu::createTargetMachine(r1::TargetAttr target, int optLevel) {
                              : llvm::CodeGenOptLevel::Aggressive;
   std::unique_ptr<llvm::TargetMachine> machine(backend->createTargetMachine(
       triple, target.getCpu(), target.getFeatures(), options,
-      llvm::Reloc::Static, llvm::CodeModel::Small, level));
+      positionIndependent ? llvm::Reloc::PIC_ : llvm::Reloc::Static,
+      llvm::CodeModel::Small, level));
   if (!machine)
     return llvm::createStringError("LLVM cannot make code for '%s'",
                                    target.getTriple().str().c_str());

@@ -20,9 +20,11 @@ namespace sputnik::cpu {
 llvm::Expected<r1::TargetAttr> getTarget(llvm::StringRef name,
                                          mlir::MLIRContext &context);
 
-/// The LLVM back end for a target. `optLevel` is 0 to 3.
+/// The LLVM back end for a target, for code at fixed low addresses or at any.
+/// `optLevel` is 0 to 3.
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createTargetMachine(r1::TargetAttr target, int optLevel);
+createTargetMachine(r1::TargetAttr target, int optLevel,
+                    bool positionIndependent);
 
 /// What `sputnik targets` prints.
 void printTargets(mlir::MLIRContext &context, llvm::raw_ostream &os);

@@ -41,23 +41,41 @@ int64_t PanelDot::rowParts(int64_t columns) const {
 
 PanelDot::Weights PanelDot::load(Kernel &k, Value panel, int64_t columns,
                                  Value chunk) const {
-  Value address = k.at(panel, k.add(k.mul(chunk, 512), k.mul(k.lane, 16)));
-  Weights weights{k.loadStreamed(address), nullptr};
-  if (!integer)
-    return weights;
+  if (!integer) {
+    Value address =
+        k.at(panel, k.add(k.mul(chunk, 512), k.mul(k.lane, 16)));
+    return {k.loadStreamed(address), nullptr, nullptr};
+  }
+  // A part's 64 bytes lie in its block, and that in its group.
   Value part = k.add(k.mul(chunk, parts()), lanePart(k));
-  Value block = k.div(part, r1::kQuantBlock / partColumns());
-  Value scale = k.add(k.mul(block, kPanel), laneRow(k));
-  Type stored = encoding.getScaleBytes() == 2 ? Type(k.b.getBF16Type())
-                                              : k.f32Type();
-  Value ptr = k.at(panel, k.add(k.mul(scale, encoding.getScaleBytes()),
-                                encoding.getQuantBytes(columns)));
-  Value loaded = k.load(k.vecType(4, stored), ptr,
-                        4 * encoding.getScaleBytes());
-  weights.scales = stored.isF32()
-                       ? loaded
-                       : Value(arith::ExtFOp::create(k.b, k.loc, k.f32Vec(4),
-                                                     loaded));
+  int64_t blockParts = r1::kQuantBlock / partColumns();
+  Value block = k.div(part, blockParts);
+  Value group = k.at(panel, k.mul(k.div(block, encoding.getGroupBlocks()),
+                                  encoding.getGroupBytes()));
+  Value inGroup = k.rem(block, encoding.getGroupBlocks());
+  Value quants = k.at(
+      group, k.add(k.mul(inGroup, encoding.getBlockBytes()),
+                   k.add(k.mul(k.rem(part, blockParts), 64),
+                         k.add(k.mul(laneRow(k), 4),
+                               encoding.getGroupScaleBytes()))));
+  Weights weights{k.loadStreamed(quants), nullptr, nullptr};
+  Value scales = k.at(group, k.mul(k.add(k.mul(inGroup, kPanel), laneRow(k)),
+                                   encoding.getScaleBytes()));
+  if (encoding.getScheme() != r1::Scheme::Q4) {
+    weights.scales = k.load(k.f32Vec(4), scales, 16);
+    return weights;
+  }
+  weights.steps = arith::ExtSIOp::create(
+      k.b, k.loc, k.vecType(4, k.b.getI32Type()),
+      k.load(k.vecType(4, k.b.getI8Type()), scales, 4));
+  Value rowScales =
+      k.load(k.f32Vec(4),
+             k.at(panel, k.add(k.mul(laneRow(k), 4),
+                               encoding.getRowScaleOffset(columns))),
+             16);
+  weights.scales = k.mulf(
+      arith::SIToFPOp::create(k.b, k.loc, k.f32Vec(4), weights.steps),
+      rowScales);
   return weights;
 }
 
@@ -123,9 +141,15 @@ SmallVector<Value> PanelDot::multiply(Kernel &k, const Weights &weights,
   }
   int64_t blocks = llvm::divideCeil(columns, r1::kQuantBlock);
   Value block = k.div(part, r1::kQuantBlock / partColumns());
+  Value group = k.div(block, r1::kActivationGroup / r1::kQuantBlock);
   Value scale =
       k.load(k.f32Type(),
-             k.at(x, k.add(k.mul(block, 4), blocks * r1::kQuantBlock)), 4);
+             k.at(x, k.add(k.mul(group, 4), blocks * r1::kQuantBlock)), 4);
+  Value moved; // What a table moved by one adds.
+  if (weights.steps) {
+    Value ones = k.i32(0x01010101);
+    moved = k.dot4(ones, first, k.dot4(ones, second, k.i32(0)));
+  }
   for (int64_t i = 0; i < 4; ++i) {
     Value word = lane(weights.words, i), dot;
     if (isNibbles()) {
@@ -133,6 +157,13 @@ SmallVector<Value> PanelDot::multiply(Kernel &k, const Weights &weights,
       dot = k.dot4(lookUp(k, k.shiftRight32(word, 16)), second, dot);
     } else {
       dot = k.dot4(word, first, k.i32(0));
+    }
+    if (moved) {
+      Value shift = arith::MulIOp::create(
+          k.b, k.loc, k.and32(lane(weights.steps, i), 1),
+          k.i32(r1::kQ4Shift));
+      dot = arith::AddIOp::create(
+          k.b, k.loc, dot, arith::MulIOp::create(k.b, k.loc, moved, shift));
     }
     Value product =
         arith::SIToFPOp::create(k.b, k.loc, k.f32Type(), dot);

@@ -12,7 +12,7 @@ namespace sputnik::gpu {
 inline constexpr int64_t kPanel = 16;
 
 /// How a warp multiplies a panel of 16 packed weight rows with activation rows.
-/// Columns come in chunks of 512 weight bytes, 16 for each lane: some columns,
+/// Columns come in chunks of 512 bytes of values, 16 for each lane: some columns,
 /// which are the same for all lanes of a *part*, of `rowsPerLane` rows.
 ///
 /// f32, bf16: 16 lanes make a part, each takes 4 (8) columns of one row.
@@ -42,9 +42,10 @@ public:
     return k.mul(k.rem(k.lane, kWarp / parts()), rowsPerLane());
   }
 
-  /// What a lane loads of one chunk.
+  /// What a lane loads of one chunk: words, the rows' scales for its block, and
+  /// in q4 their steps.
   struct Weights {
-    mlir::Value words, scales;
+    mlir::Value words, scales, steps;
   };
   Weights load(Kernel &k, mlir::Value panel, int64_t columns,
                mlir::Value chunk) const;

@@ -166,23 +166,22 @@ struct RowEmitter {
         ptr(op.getResult()));
   }
 
-  /// To i8 blocks, laid out as r1::getRowBytes says; what it keeps for unsigned
-  /// dot instructions is left out. Eight lanes share a block.
+  /// To i8 groups, laid out as r1::getRowBytes says; what it keeps for unsigned
+  /// dot instructions is left out. A warp has a group.
   void emit(r1::CastOp op) {
-    constexpr int64_t block = r1::kQuantBlock, perLane = 4;
-    constexpr int64_t lanes = block / perLane;
+    constexpr int64_t perLane = r1::kActivationGroup / kWarp, perWord = 4;
     Value in = ptr(op.getInput()), out = ptr(op.getResult());
-    int64_t blocks = llvm::divideCeil(slice.features, block);
-    Value scales = k.at(out, blocks * block);
-    Value words = k.i64(blocks * lanes);
+    int64_t bytes = llvm::alignTo(slice.features, r1::kQuantBlock);
+    int64_t groups = llvm::divideCeil(slice.features, r1::kActivationGroup);
+    Value scales = k.at(out, bytes);
     // All lanes of a warp go round equally often.
-    Value end = k.i64(llvm::alignTo(blocks * lanes, kThreads));
+    Value end = k.i64(llvm::alignTo(groups * kWarp, kThreads));
     k.loop(k.thread, end, kThreads, [&](Value index) {
-      Value word = k.min(index, k.sub(words, k.i64(1)));
+      Value first = k.mul(index, perLane);
       SmallVector<Value> x;
       Value peak = k.f32(0);
       for (int64_t i = 0; i < perLane; ++i) {
-        Value feature = k.add(k.mul(word, perLane), i);
+        Value feature = k.add(first, i);
         Value value = k.ifThenElse(
             k.less(feature, k.i64(slice.features)), {k.f32(0)}, [&] {
               return SmallVector<Value>{element(in, feature)};
@@ -190,28 +189,30 @@ struct RowEmitter {
         x.push_back(value);
         peak = k.maxf(peak, math::AbsFOp::create(k.b, k.loc, value));
       }
-      for (int64_t mask = 1; mask < lanes; mask *= 2)
+      for (int64_t mask = 1; mask < kWarp; mask *= 2)
         peak = k.maxf(peak, k.shuffleXor(peak, mask));
       Value some = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT,
                                          peak, k.f32(0.0f));
       Value inverse =
           k.select(some, k.divf(k.f32(127.0f), peak), k.f32(0.0f));
-      Value packed = k.i32(0);
+      SmallVector<Value> packed(perLane / perWord, k.i32(0));
       for (auto [i, value] : llvm::enumerate(x)) {
         Value rounded =
             math::RoundEvenOp::create(k.b, k.loc, k.mulf(value, inverse));
         Value q = k.and32(
             arith::FPToSIOp::create(k.b, k.loc, k.b.getI32Type(), rounded),
             255);
-        packed = arith::OrIOp::create(
-            k.b, k.loc, packed,
-            arith::ShLIOp::create(k.b, k.loc, q, k.i32(8 * i)));
+        Value &word = packed[i / perWord];
+        word = arith::OrIOp::create(
+            k.b, k.loc, word,
+            arith::ShLIOp::create(k.b, k.loc, q, k.i32(8 * (i % perWord))));
       }
-      k.ifThen(k.less(index, words), [&] {
-        k.store(packed, k.at(out, k.mul(word, 4)), 4);
-        k.ifThen(k.equal(k.rem(word, lanes), k.i64(0)), [&] {
+      k.ifThen(k.less(first, k.i64(bytes)), [&] {
+        for (auto [i, word] : llvm::enumerate(packed))
+          k.store(word, k.at(out, k.add(first, i * perWord)), 4);
+        k.ifThen(k.equal(k.lane, k.i64(0)), [&] {
           k.store(k.mulf(peak, k.f32(1.0f / 127.0f)),
-                  k.at(scales, k.mul(k.div(word, lanes), 4)), 4);
+                  k.at(scales, k.mul(k.div(index, kWarp), 4)), 4);
         });
       });
     });

@@ -93,7 +93,11 @@ WeightEncoder::WeightEncoder(mlir::RankedTensorType type) {
   rowScaleBytes = encoding.getRowScaleBytes();
   if (scaleBytes) {
     unitBytes = 4;
-    rowQuantBytes = encoding.getQuantBytes(columns) / panel;
+    blockBytes = encoding.getBlockBytes();
+    groupBlocks = encoding.getGroupBlocks();
+    groupBytes = encoding.getGroupBytes();
+    groupScaleBytes = encoding.getGroupScaleBytes();
+    rowQuantBytes = divideCeil(columns, kBlock) * blockBytes / panel;
     rowScaleOffset = alignTo(
         rowQuantBytes + divideCeil(columns, kBlock) * scaleBytes, 4);
     rowBytes = rowScaleOffset + rowScaleBytes;
@@ -107,7 +111,7 @@ WeightEncoder::WeightEncoder(mlir::RankedTensorType type) {
         divideCeil(columns, step) * unitBytes;
     panelScaleOffset = bytesPerPanel = rowBytes * panel;
   }
-  if (panel > 1)
+  if (panel > 1 || scaleBytes)
     stored.resize(rowBytes * panel);
 }
 
@@ -208,7 +212,7 @@ void WeightEncoder::encode(ArrayRef<float> values, int64_t rows,
 
 void WeightEncoder::encodePanel(ArrayRef<float> values, int64_t rows,
                                 uint8_t *out) {
-  if (panel == 1) {
+  if (stored.empty()) {
     std::memset(out, 0, rowBytes);
     storeRow(values.take_front(columns), out);
     return;
@@ -249,10 +253,17 @@ void WeightEncoder::forEachUnit(int64_t rows, Copy copy) const {
       return interleaved(inPanel, inRow, units, bytes);
     }
   };
-  ofSize(0, 0, rowQuantBytes / unitBytes, unitBytes);
-  if (scaleBytes)
-    ofSize(rowQuantBytes * panel, rowQuantBytes, divideCeil(columns, kBlock),
-           scaleBytes);
+  if (!scaleBytes)
+    return ofSize(0, 0, rowQuantBytes / unitBytes, unitBytes);
+  const uint64_t inRow = blockBytes / panel;
+  for (int64_t block = 0; block < divideCeil(columns, kBlock); ++block) {
+    const uint64_t group = block / groupBlocks * groupBytes;
+    const int64_t inGroup = block % groupBlocks;
+    ofSize(group + inGroup * panel * scaleBytes,
+           rowQuantBytes + block * scaleBytes, 1, scaleBytes);
+    ofSize(group + groupScaleBytes + inGroup * blockBytes, block * inRow,
+           inRow / unitBytes, unitBytes);
+  }
   if (rowScaleBytes)
     ofSize(panelScaleOffset, rowScaleOffset, 1, rowScaleBytes);
 }
@@ -266,7 +277,7 @@ void WeightEncoder::decode(ArrayRef<uint8_t> bytes, int64_t rows,
 
 void WeightEncoder::decodePanel(const uint8_t *bytes, int64_t rows,
                                 MutableArrayRef<float> out) {
-  if (panel == 1)
+  if (stored.empty())
     return loadRow(bytes, out.take_front(columns));
   forEachUnit(rows, [&](uint64_t at, uint64_t to, auto size) {
     std::memcpy(stored.data() + to, bytes + at, size);

@@ -55,6 +55,9 @@ private:
   /// Bytes of what lies together of one row: `step` columns, or 8 in `q4`.
   uint64_t unitBytes;
   uint64_t scaleBytes, rowScaleBytes;
+  /// Of a panel's blocks and groups, as r1.encoding counts them.
+  uint64_t blockBytes, groupBytes, groupScaleBytes;
+  int64_t groupBlocks;
   /// Bytes of one row with its missing columns, up to its scales, up to the
   /// row's own scale, and with that.
   uint64_t rowQuantBytes, rowScaleOffset, rowBytes;

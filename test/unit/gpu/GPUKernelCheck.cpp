@@ -14,6 +14,7 @@ static constexpr int64_t prefillRows = 29;
 const std::vector<int> kernelOptLevels = {3};
 
 bool KernelFixture::roundsActivations() { return false; }
+bool KernelFixture::multipliesBytes() { return true; }
 
 /// Rows 0..count-1, at most `together` in a step.
 static std::vector<float> run(EmulatedGraph &graph, r1::PhaseKind phase,

@@ -14,10 +14,13 @@ static constexpr int64_t prefillRows = 29;
 const std::vector<int> kernelOptLevels = {0, 3};
 
 bool KernelFixture::roundsActivations() {
-  llvm::Expected<r1::TargetAttr> target = cpu::getTarget("native", context);
-  EXPECT_TRUE(static_cast<bool>(target));
-  return optLevel() > 0 && scheme() == r1::Scheme::BF16 &&
-         target->getBf16Dot() != r1::DotKind::FMA;
+  return llvm::cantFail(cpu::getTarget("native", context)).getBf16Dot() !=
+         r1::DotKind::FMA;
+}
+
+bool KernelFixture::multipliesBytes() {
+  return llvm::cantFail(cpu::getTarget("native", context)).getInt8Dot() !=
+         r1::IntDotKind::None;
 }
 
 namespace {

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "test/unit/kernels/KernelFixture.h"
 
+#include "codegen/weights/WeightEncoder.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 #include <cmath>
@@ -12,20 +14,57 @@ KernelFixture::KernelFixture() {
   context.loadDialect<mlir::func::FuncDialect>();
 }
 
-Matrix KernelFixture::tensor(const std::string &name, int64_t rows,
-                             int64_t columns, double deviation, double mean) {
+static bool isBlockScheme(r1::Scheme scheme) {
+  return scheme != r1::Scheme::F32 && scheme != r1::Scheme::BF16;
+}
+
+Matrix KernelFixture::staged(const Matrix &x, r1::PhaseKind phase) {
+  if (optLevel() == 0)
+    return x;
+  if (isBlockScheme(scheme()))
+    return multipliesBytes() ? roundedToI8(x) : x;
+  const bool rounds = scheme() == r1::Scheme::BF16 &&
+                      phase == r1::PhaseKind::Prefill && roundsActivations();
+  return rounds ? rounded(x) : x;
+}
+
+double KernelFixture::tieTolerance(double tolerance) {
+  if (optLevel() == 0 || scheme() == r1::Scheme::F32)
+    return tolerance;
+  return scheme() == r1::Scheme::BF16 ? 1e-3 : 5e-3;
+}
+
+Matrix KernelFixture::draw(int64_t rows, int64_t columns, double deviation,
+                           double mean) {
   Matrix matrix(rows, columns);
   std::normal_distribution<double> normal(mean, deviation);
   for (double &value : matrix.values)
     value = static_cast<float>(normal(generator));
-  if (rows > 1 && scheme() == r1::Scheme::BF16)
-    matrix = rounded(std::move(matrix));
-  std::vector<int64_t> shape = {rows, columns};
-  if (rows == 1)
-    shape = {columns};
-  add(name, "F32", shape,
-      std::vector<float>(matrix.values.begin(), matrix.values.end()));
   return matrix;
+}
+
+Matrix KernelFixture::addStored(const std::string &name, Matrix matrix,
+                                r1::Scheme stored) {
+  std::vector<float> values(matrix.values.begin(), matrix.values.end());
+  add(name, "F32",
+      matrix.rows == 1 ? std::vector<int64_t>{matrix.columns}
+                       : std::vector<int64_t>{matrix.rows, matrix.columns},
+      values);
+  roundToScheme(stored, matrix.columns, values);
+  matrix.values.assign(values.begin(), values.end());
+  return matrix;
+}
+
+Matrix KernelFixture::tensor(const std::string &name, int64_t rows,
+                             int64_t columns, double deviation, double mean) {
+  return addStored(name, draw(rows, columns, deviation, mean),
+                   rows == 1 ? r1::Scheme::F32 : scheme());
+}
+
+Matrix KernelFixture::table(const std::string &name, int64_t rows,
+                            int64_t columns, double deviation) {
+  return addStored(name, draw(rows, columns, deviation, 0),
+                   isBlockScheme(scheme()) ? r1::Scheme::BF16 : scheme());
 }
 
 GraphText KernelFixture::graph(const GraphText::Cache &cache) {

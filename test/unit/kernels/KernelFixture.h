@@ -21,14 +21,19 @@ protected:
 
   r1::Scheme scheme() const { return std::get<0>(GetParam()); }
   int optLevel() const { return std::get<1>(GetParam()); }
-  /// Whether prefill's linears round their inputs to bf16.
-  bool roundsActivations();
+  /// What linears make of their input rows in prefill, or in decode and verify.
+  Matrix staged(const Matrix &x, r1::PhaseKind phase);
+  /// How far results may be off where the input of a linear is computed: one
+  /// that falls on the other side of a tie is off by a unit of its rounding.
+  double tieTolerance(double tolerance);
 
   /// Adds a tensor of normal values with the given deviation and mean, and
   /// gives what the image holds of it. One row makes a vector, which is stored
-  /// in f32.
+  /// in f32; a table is only looked up, not multiplied.
   Matrix tensor(const std::string &name, int64_t rows, int64_t columns,
                 double deviation = 1, double mean = 0);
+  Matrix table(const std::string &name, int64_t rows, int64_t columns,
+               double deviation = 1);
   /// Only after all tensors are added.
   GraphText graph(const GraphText::Cache &cache);
   GraphText graph() { return graph(GraphText::Cache()); }
@@ -48,6 +53,13 @@ protected:
   }
 
 private:
+  /// Whether prefill's linears of this machine round rows to bf16, and whether
+  /// linears with weights in blocks round theirs to bytes.
+  bool roundsActivations();
+  bool multipliesBytes();
+  Matrix addStored(const std::string &name, Matrix matrix, r1::Scheme stored);
+  Matrix draw(int64_t rows, int64_t columns, double deviation, double mean);
+
   std::mt19937 generator{7};
 };
 
@@ -62,11 +74,12 @@ extern const std::vector<int> kernelOptLevels;
 std::string kernelParamName(
     const ::testing::TestParamInfo<std::tuple<r1::Scheme, int>> &info);
 
-#define SPUTNIK_INSTANTIATE_KERNELS(Fixture)                                   \
+#define SPUTNIK_INSTANTIATE_KERNELS(Fixture, ...)                              \
   INSTANTIATE_TEST_SUITE_P(                                                    \
       Schemes, Fixture,                                                        \
-      ::testing::Combine(::testing::Values(r1::Scheme::F32, r1::Scheme::BF16), \
-                         ::testing::ValuesIn(kernelOptLevels)),                             \
+      ::testing::Combine(::testing::Values(r1::Scheme::F32, r1::Scheme::BF16,  \
+                                           ##__VA_ARGS__),                     \
+                         ::testing::ValuesIn(kernelOptLevels)),                \
       kernelParamName)
 
 } // namespace sputnik::testing

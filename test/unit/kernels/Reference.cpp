@@ -16,6 +16,23 @@ Matrix rounded(Matrix x) {
   return x;
 }
 
+Matrix roundedToI8(Matrix x) {
+  for (int64_t row = 0; row < x.rows; ++row)
+    for (int64_t first = 0; first < x.columns; first += r1::kActivationGroup) {
+      const int64_t end = std::min(first + r1::kActivationGroup, x.columns);
+      float peak = 0;
+      for (int64_t i = first; i < end; ++i)
+        peak = std::max(peak, std::abs(static_cast<float>(x.at(row, i))));
+      const float inverse = peak > 0 ? 127.0f / peak : 0.0f;
+      const float scale = peak * (1.0f / 127.0f);
+      for (int64_t i = first; i < end; ++i)
+        x.at(row, i) =
+            static_cast<double>(scale) *
+            std::nearbyint(static_cast<float>(x.at(row, i)) * inverse);
+    }
+  return x;
+}
+
 Matrix rmsNorm(const Matrix &x, const Matrix &gain) {
   Matrix y = x;
   const int64_t length = gain.columns;
