@@ -9,7 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "benchmarks/LoadedGraph.h"
-#include "benchmarks/StepRunner.h"
+#include "benchmarks/WeightCopies.h"
 #include "codegen/cpu/Target.h"
 #include "runtime/Clock.h"
 #include "runtime/MachineProbe.h"
@@ -48,9 +48,6 @@ struct Options {
 };
 } // namespace
 
-/// Weights together are at least this large: more than caches hold.
-static constexpr uint64_t kSmallestWeights = uint64_t{256} << 20;
-
 namespace {
 /// What one run of the region reads and computes.
 struct Work {
@@ -74,8 +71,7 @@ private:
   ModuleOp module;
   std::optional<LoadedGraph> graph;
   std::unique_ptr<StepRunner> runner;
-  rt::Mapping weights;
-  uint64_t imageBytes = 0, copies = 1;
+  std::optional<WeightCopies> weights;
   std::vector<float> logits;
   std::optional<rt::MachineProbe> probe;
 };
@@ -125,22 +121,12 @@ Error RegionBench::prepare() {
     return created.takeError();
   runner = std::move(*created);
 
-  imageBytes = llvm::alignTo(std::max<uint64_t>(model.weightBytes, 1), 4096);
-  copies = llvm::divideCeil(kSmallestWeights, imageBytes);
-  Expected<rt::Mapping> memory =
-      allocateMemory(copies * imageBytes, "the weights");
-  if (!memory)
-    return memory.takeError();
-  weights = std::move(*memory);
-  runner->pool().parallel([&](int64_t thread, int64_t count) {
-    const auto part = [&](int64_t i) {
-      return weights.size() / 64 * static_cast<uint64_t>(i) /
-             static_cast<uint64_t>(count) * 64;
-    };
-    model.fillRandom(weights.data(), part(thread), part(thread + 1), 0);
-  });
+  Expected<WeightCopies> copies = WeightCopies::create(model, runner->pool());
+  if (!copies)
+    return copies.takeError();
+  weights.emplace(std::move(*copies));
   Expected<rt::MachineProbe> measured = expect(rt::MachineProbe::create(
-      model, runner->pool(), weights.data(), weights.size()));
+      model, runner->pool(), weights->data(), weights->size()));
   if (!measured)
     return measured.takeError();
   probe.emplace(std::move(*measured));
@@ -210,11 +196,8 @@ Error RegionBench::runPhase(StringRef name, const abi::Phase &phase) {
       expect(rt::Profile::create(model, runner->pool().size()));
   if (!profile)
     return profile.takeError();
-  uint64_t copy = 0;
   const auto step = [&](abi::ThreadProfile *noted) {
-    runner->run(phase, steps, weights.data() + copy * imageBytes,
-                logits.data(), noted);
-    copy = (copy + 1) % copies;
+    runner->run(phase, steps, weights->next(), logits.data(), noted);
   };
   step(nullptr);
   double read = probe->readBytesPerSecond();
