@@ -35,17 +35,8 @@ Value Emit::splat(Type type, double value) {
 }
 
 Value Emit::pin(Value value) {
-  Value slot;
-  {
-    // Once for the function, however often this is passed.
-    auto function = b.getInsertionBlock()->getParentOp();
-    while (!isa<FunctionOpInterface>(function))
-      function = function->getParentOp();
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(&function->getRegion(0).front());
-    slot = LLVM::AllocaOp::create(b, loc, ptrType(), value.getType(), i64(1),
-                                  64);
-  }
+  Value slot = LLVM::AllocaOp::create(b, loc, ptrType(), value.getType(),
+                                      i64(1), 64);
   LLVM::StoreOp::create(b, loc, value, slot, 64, /*isVolatile=*/true);
   return LLVM::LoadOp::create(b, loc, value.getType(), slot, 64,
                               /*isVolatile=*/true);

@@ -24,7 +24,7 @@ r1.weight @embed : tensor<16x40xf32> from [#r1.origin<"m", 0, 2560, "F32">]
 // ALL:          r1.region "experts_up" partition(<experts>)
 // ALL:            r1.experts_up %{{.*}} : tensor<?x40xi8>, tensor<?x2xi32> -> tensor<?x64xf32>
 // ALL:          r1.region "experts_down" partition(<features, granule = 16>)
-// ALL:            r1.experts_down %{{.*}} : tensor<?x64xi8>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x40xf32>
+// ALL:            r1.experts_down %{{.*}} : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x40xf32>
 func.func @forward(%tokens: tensor<?xi32>, %slots: tensor<?xi32>, %positions: tensor<?xi32>, %outputs: tensor<?xi32>,
     %cache: !r1.kv_cache<layers = 1, heads = 1, dim = 16, element = f32, positions = 16>) -> tensor<?x16xf32> {
   %x = r1.embed %tokens, @embed : tensor<?xi32> -> tensor<?x40xf32>

@@ -115,7 +115,11 @@ TEST(Inspect, DeepSeekR1) {
   EXPECT_EQ(number(report, "compile.bf16.kv_bytes_per_token"), 576 * 62 * 2);
   // 8 of 256 experts, and all else but the embedding: the active parameters of
   // published counts and the 58 x 256 biases of routers.
-  EXPECT_EQ(number(report, "parameters_per_token"), 36625603584 + 58 * 256);
+  // The draft head adds a layer's attention, nine experts, its router, what
+  // joins its inputs, and its gains and biases.
+  EXPECT_EQ(number(report, "parameters_per_token"),
+            36625603584 + 58 * 256 + 187105280 + 9 * 44040192 + 1835008 +
+                7168 * 14336 + 38144);
   const std::string text = inspect(config.path(), /*json=*/false);
   EXPECT_NE(text.find("yarn, theta 10000, factor 40 beyond 4,096 positions"),
             std::string::npos)
