@@ -44,7 +44,8 @@ StepRunner::create(const abi::Model &model, int64_t threads, int64_t slots) {
   runner->threadPool = std::move(*pool);
 
   uint64_t arenaBytes = 0;
-  for (const abi::Phase *phase : {&model.decode, &model.verify, &model.prefill})
+  for (const abi::Phase *phase : {&model.decode, &model.verify, &model.prefill,
+                                   &model.draftVerify, &model.draftPrefill})
     arenaBytes = std::max(arenaBytes,
                           phase->arenaBytes + static_cast<uint64_t>(threads) *
                                                   phase->scratchBytes);

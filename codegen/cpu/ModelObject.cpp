@@ -428,9 +428,13 @@ static LogicalResult emitMachineCode(llvm::Module &llvmModule,
 /// Phases that have kernels in place of code.
 static SmallVector<EmittedPhase> phasesOfKernels(ModuleOp module) {
   SmallVector<EmittedPhase> phases;
-  for (auto function : module.getOps<func::FuncOp>())
-    if (auto attr = function->getAttrOfType<r1::PhaseAttr>(r1::kPhaseAttr))
-      phases.emplace_back().maxRows = attr.getMaxRows();
+  for (StringRef name : {r1::kDecode, r1::kVerify, r1::kPrefill})
+    if (auto function = module.lookupSymbol<func::FuncOp>(name)) {
+      EmittedPhase &phase = phases.emplace_back();
+      phase.name = name;
+      phase.maxRows =
+          function->getAttrOfType<r1::PhaseAttr>(r1::kPhaseAttr).getMaxRows();
+    }
   return phases;
 }
 
