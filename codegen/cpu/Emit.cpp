@@ -35,11 +35,15 @@ Value Emit::splat(Type type, double value) {
 }
 
 Value Emit::pin(Value value) {
+  // Kernels stand in the loop over layers: the slot is given back at once.
+  Value stack = LLVM::StackSaveOp::create(b, loc, ptrType());
   Value slot = LLVM::AllocaOp::create(b, loc, ptrType(), value.getType(),
                                       i64(1), 64);
   LLVM::StoreOp::create(b, loc, value, slot, 64, /*isVolatile=*/true);
-  return LLVM::LoadOp::create(b, loc, value.getType(), slot, 64,
-                              /*isVolatile=*/true);
+  Value pinned = LLVM::LoadOp::create(b, loc, value.getType(), slot, 64,
+                                      /*isVolatile=*/true);
+  LLVM::StackRestoreOp::create(b, loc, stack);
+  return pinned;
 }
 
 Value Emit::add(Value a, Value c) { return b.createOrFold<arith::AddIOp>(loc, a, c); }

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/weights/BlockQuantizer.h"
 
+#include "codegen/weights/WideCode.h"
+
 #include "llvm/ADT/bit.h"
 
 #include <cmath>
@@ -10,14 +12,6 @@
 
 // What a host contracts to fused operations would decide ties between scales.
 #pragma STDC FP_CONTRACT OFF
-
-// The same operations in wider registers where the host has them.
-#if defined(__x86_64__) && defined(__clang__)
-#define SPUTNIK_WIDE                                                           \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define SPUTNIK_WIDE
-#endif
 
 using namespace llvm;
 
