@@ -5,6 +5,7 @@
 #include "importer/ChatTemplateProgram.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/JSON.h"
 
 #include <vector>
 
@@ -92,9 +93,12 @@ std::string renderForm(uint32_t bits, const Probe &probe, bool generate,
 }
 
 ChatTemplateReading unknown(StringRef why) {
-  // Names in a template have any length.
+  // Names in a template have any length; no character of one is cut in two.
+  StringRef shown = why.take_front(200);
+  while (!llvm::json::isUTF8(shown))
+    shown = shown.drop_back();
   return {ChatForm{}, "its chat template is not one of the R1 family (" +
-                          why.take_front(200).str() + ")"};
+                          shown.str() + ")"};
 }
 
 } // namespace

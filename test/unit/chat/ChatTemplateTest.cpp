@@ -6,9 +6,9 @@
 #include "runtime/chat/ChatMessages.h"
 #include "runtime/chat/ChatTemplate.h"
 
-#include "llvm/Support/JSON.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "llvm/Support/JSON.h"
 
 using namespace sputnik;
 using namespace sputnik::test;
@@ -117,6 +117,20 @@ TEST(ChatTemplate, OtherTemplatesAreNotTakenForOurs) {
   std::string trimmed = otherWording;
   trimmed.replace(trimmed.find("~ m.content }}"), 14, "~ m.content | trim }}");
   EXPECT_THAT(noteOf(trimmed), HasSubstr("another way"));
+}
+
+TEST(ChatTemplateReader, CutsNoCharacterInTwo) {
+  for (size_t first = 0; first < 3; ++first) {
+    // Control characters are shown as four: the reason becomes long.
+    std::string name(first, 'a');
+    name += std::string(45, '\x01');
+    for (int i = 0; i < 60; ++i)
+      name += "\u00e9";
+    const std::string note = noteOf("{{ x '" + name + "' }}");
+    EXPECT_GT(note.size(), 240u);
+    EXPECT_LT(note.size(), 300u);
+    EXPECT_TRUE(llvm::json::isUTF8(note)) << note;
+  }
 }
 
 TEST(ChatTemplate, HostileTemplates) {
