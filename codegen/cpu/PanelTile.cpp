@@ -13,9 +13,10 @@ static constexpr int64_t kPanel = DotPrimitive::kPanel;
 
 Tile sputnik::cpu::chooseTile(r1::TargetAttr target, r1::PhaseKind phase,
                               bool blocks) {
-  // One panel after the other: memory is read fastest as a single stream.
+  // Memory is read fastest as a single stream, but without blocks a single
+  // panel is one chain of additions, slower than fast memory.
   if (phase == r1::PhaseKind::Decode)
-    return {1, 1};
+    return {blocks ? 1 : 4, 1};
   // A sum of 16 rows takes 512 / vector_bits registers.
   int64_t perSum = std::max<int64_t>(1, 512 / target.getVectorBits());
   int64_t sums = target.getVectorRegisters() / perSum;
@@ -70,15 +71,16 @@ sputnik::cpu::multiplyGroup(Emit &e, const PanelGroup &group,
   return sums;
 }
 
-/// Memory answers late and a decode step reads every byte once: each line is
-/// asked for this many bytes before it is used.
+/// Memory answers late and a decode step reads every byte once: this many bytes
+/// are asked for, over all panels, before they are used.
 static constexpr int64_t kPrefetchAhead = 4096;
 
 static void prefetch(Emit &e, const PanelGroup &group, Value index) {
   int64_t bytes = group.dot.getGroupBytes();
+  int64_t distance = kPrefetchAhead / group.panels.size();
   for (const DotPrimitive::Panel &panel : group.panels) {
     Value ahead =
-        e.at(panel.base, e.add(e.mul(index, bytes), kPrefetchAhead));
+        e.at(panel.base, e.add(e.mul(index, bytes), distance));
     for (int64_t line = 0; line < bytes; line += 64)
       LLVM::Prefetch::create(e.b, e.loc, e.at(ahead, line), /*rw=*/0,
                              /*hint=*/3, /*cache=*/1);
