@@ -76,6 +76,16 @@ void Emit::store(Value value, Value ptr, unsigned align) {
   LLVM::StoreOp::create(b, loc, value, ptr, align);
 }
 
+void Emit::keepMemoryOrder() {
+  LLVM::InlineAsmOp::create(b, loc, TypeRange(), ValueRange(), /*asm=*/"",
+                            /*constraints=*/"~{memory}",
+                            /*has_side_effects=*/true,
+                            /*is_align_stack=*/false,
+                            LLVM::tailcallkind::TailCallKind::None,
+                            /*asm_dialect=*/nullptr,
+                            /*operand_attrs=*/nullptr);
+}
+
 Value Emit::loadAsF32(Type element, Value ptr, int64_t lanes) {
   Type type = lanes == 1 ? element : Type(vecType(lanes, element));
   Value value = load(type, ptr, bytesOf(element));

@@ -66,6 +66,8 @@ public:
   mlir::Value at(mlir::Value base, int64_t offset) { return at(base, i64(offset)); }
   mlir::Value load(mlir::Type type, mlir::Value ptr, unsigned align);
   void store(mlir::Value value, mlir::Value ptr, unsigned align);
+  /// Loads and stores that follow stay behind those before in machine code too.
+  void keepMemoryOrder();
   /// Loads `lanes` stored values (f32 or bf16) as f32; a scalar for one lane.
   mlir::Value loadAsF32(mlir::Type element, mlir::Value ptr, int64_t lanes = 1);
   /// Stores f32 values as `element`.

@@ -30,22 +30,48 @@ Tile sputnik::cpu::chooseTile(r1::TargetAttr target, r1::PhaseKind phase,
   return {1, std::max<int64_t>(2, sums / 2)};
 }
 
+/// Memory answers late and a decode step reads every byte once: this many bytes
+/// are asked for, over all panels, before they are used.
+static constexpr int64_t kPrefetchAhead = 6144;
+
+/// Asks for what lies ahead of the bytes [from, to) of a group.
+static void prefetch(Emit &e, const PanelGroup &group, Value index,
+                     int64_t from, int64_t to) {
+  int64_t distance = kPrefetchAhead / group.panels.size();
+  for (const DotPrimitive::Panel &panel : group.panels) {
+    Value ahead = e.at(
+        panel.base, e.add(e.mul(index, group.dot.getGroupBytes()), distance));
+    for (int64_t line = llvm::alignTo(from, 64); line < to; line += 64)
+      LLVM::Prefetch::create(e.b, e.loc, e.at(ahead, line), /*rw=*/0,
+                             /*hint=*/3, /*cache=*/1);
+  }
+}
+
 SmallVector<Value>
 sputnik::cpu::multiplyGroup(Emit &e, const PanelGroup &group,
                             ArrayRef<DotPrimitive::Row> rows, Value index,
                             int64_t width, ValueRange carried) {
   const DotPrimitive &dot = group.dot;
   int64_t panelCount = group.panels.size(), rowCount = rows.size();
+  int64_t lines = dot.getChunk() / dot.getLine();
+  int64_t groupLines = lines * dot.getGroupChunks();
   SmallVector<Value> sums(carried);
   for (int64_t done = 0; done < width; done += dot.getChunk()) {
     DotPrimitive::Chunk chunk{index, done / dot.getChunk()};
     int64_t chunkWidth = std::min(width - done, dot.getChunk());
+    if (group.streams)
+      e.keepMemoryOrder();
     SmallVector<Value> partial;
     for (int64_t i = 0; i < panelCount; ++i)
       for (int64_t t = 0; t < rowCount; ++t)
         partial.push_back(dot.begin(e, group.panels[i], rows[t], chunk,
                                     sums[i * rowCount + t]));
     for (int64_t line = 0; line * dot.getLine() < chunkWidth; ++line) {
+      if (group.streams) {
+        int64_t at = chunk.index * lines + line, bytes = dot.getGroupBytes();
+        prefetch(e, group, index, bytes * at / groupLines,
+                 bytes * (at + 1) / groupLines);
+      }
       int64_t exist =
           std::min(chunkWidth - line * dot.getLine(), dot.getLine());
       SmallVector<DotPrimitive::Operand> x;
@@ -71,28 +97,12 @@ sputnik::cpu::multiplyGroup(Emit &e, const PanelGroup &group,
   return sums;
 }
 
-/// Memory answers late and a decode step reads every byte once: this many bytes
-/// are asked for, over all panels, before they are used.
-static constexpr int64_t kPrefetchAhead = 4096;
-
-static void prefetch(Emit &e, const PanelGroup &group, Value index) {
-  int64_t bytes = group.dot.getGroupBytes();
-  int64_t distance = kPrefetchAhead / group.panels.size();
-  for (const DotPrimitive::Panel &panel : group.panels) {
-    Value ahead =
-        e.at(panel.base, e.add(e.mul(index, bytes), distance));
-    for (int64_t line = 0; line < bytes; line += 64)
-      LLVM::Prefetch::create(e.b, e.loc, e.at(ahead, line), /*rw=*/0,
-                             /*hint=*/3, /*cache=*/1);
-  }
-}
-
 TileSums sputnik::cpu::emitPanelTile(Emit &e, const DotPrimitive &dot,
                                      int64_t columns,
                                      ArrayRef<Value> panelAddresses,
                                      ArrayRef<DotPrimitive::Row> rows) {
   int64_t panelCount = panelAddresses.size(), rowCount = rows.size();
-  PanelGroup group{dot, {}};
+  PanelGroup group{dot, {}, /*streams=*/rowCount == 1};
   for (Value address : panelAddresses)
     group.panels.push_back(dot.panelAt(e, address, columns));
   Value zero = e.splat(e.f32Vec(kPanel), 0.0);
@@ -104,13 +114,22 @@ TileSums sputnik::cpu::emitPanelTile(Emit &e, const DotPrimitive &dot,
     SmallVector<Value> sums(carried);
     if (dot.scalesActivations())
       sums.assign(carried.size(), zero);
-    for (int64_t done = 0; done < width; done += narrow) {
-      Value at = e.add(e.mul(index, dot.getScaledGroups()), done / narrow);
-      if (rowCount == 1)
-        prefetch(e, group, at);
-      sums = multiplyGroup(e, group, rows, at, std::min(width - done, narrow),
-                           sums);
-    }
+    auto multiplyAt = [&](Value done, int64_t exist, ValueRange sums) {
+      Value at = e.add(e.mul(index, dot.getScaledGroups()), done);
+      return multiplyGroup(e, group, rows, at, exist, sums);
+    };
+    // A loop of its own, since hardware follows a load only where it moves on
+    // by less than 2 KiB each time.
+    int64_t whole = width / narrow;
+    if (whole == 1)
+      sums = multiplyAt(e.i64(0), narrow, sums);
+    else if (whole)
+      sums = e.loop(e.i64(0), e.i64(whole), 1, sums,
+                    [&](Value done, ValueRange carried) {
+                      return multiplyAt(done, narrow, carried);
+                    });
+    if (int64_t rest = width % narrow)
+      sums = multiplyAt(e.i64(whole), rest, sums);
     for (auto [i, sum] : llvm::enumerate(sums))
       sum = dot.finishGroup(e, sum, rows[i % rowCount], index, carried[i]);
     return sums;

@@ -21,6 +21,9 @@ Tile chooseTile(r1::TargetAttr target, r1::PhaseKind phase, bool blocks);
 struct PanelGroup {
   DotPrimitive dot;
   llvm::SmallVector<DotPrimitive::Panel> panels;
+  /// Whether the panels come from memory, once: what lies ahead is asked for,
+  /// and loads stay in the order of addresses.
+  bool streams = false;
 };
 
 /// Sums of 16 weight rows, [panel][row].
