@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Each round measures a prefill, a decode and both bounds one after the other,
-// so that a machine that slows down slows all of them; the medians over the
-// rounds are compared. Rounds begin after a warm-up that brings the weights
+// so that a machine that slows down slows all of them; fractions are of one round,
+// and what is told is the median over the rounds. Rounds begin after a warm-up that brings the weights
 // into memory. Prompts are random ids; decoding takes the likeliest token, so
 // its time includes what picking a token costs.
 //
@@ -47,6 +47,15 @@ static std::optional<uint64_t> residentAnonymousBytes() {
       bytes = kilobytes * 1024;
   std::fclose(file);
   return bytes;
+}
+
+/// The median of a / (b * c) in each round.
+static double medianRatio(double a, const std::vector<double> &b,
+                          const std::vector<double> &c) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < b.size(); ++i)
+    ratios.push_back(a / (b[i] * c[i]));
+  return median(std::move(ratios));
 }
 
 namespace {
@@ -122,13 +131,16 @@ public:
     rounds.prefillSeconds.push_back(seconds(start));
     rounds.dotOperationsPerSecond.push_back(probe.dotOperationsPerSecond());
     writer.truncate(lengths.context);
+    const double before = probe.readBytesPerSecond();
     start = monotonicNanoseconds();
     Result<Generation> generation = decode(lengths.gen);
     if (!generation)
       return generation.error();
     rounds.decodeSeconds.push_back(seconds(start));
     rounds.decoded = *generation;
-    rounds.readBytesPerSecond.push_back(probe.readBytesPerSecond());
+    // Memory may change its speed in between.
+    rounds.readBytesPerSecond.push_back((before + probe.readBytesPerSecond()) /
+                                        2);
     return {};
   }
 
@@ -241,13 +253,17 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
   const double prefillOperations =
       2 * (static_cast<double>(model.macsPerToken - model.headMacs) * prompt +
            static_cast<double>(model.headMacs));
-  const double decodeFraction =
-      static_cast<double>(model.weightBytesPerToken) * decodeRate / readRate;
+  const double decodeFraction = medianRatio(
+      static_cast<double>(model.weightBytesPerToken) *
+          static_cast<double>(lengths->gen),
+      rounds.decodeSeconds, rounds.readBytesPerSecond);
   // Of the cache, which the fraction leaves out, a token reads on average:
   const double cacheBytes = static_cast<double>(model.cacheBytesPerToken) *
                             (static_cast<double>(lengths->context) +
                              static_cast<double>(lengths->gen + 1) / 2);
-  const double prefillFraction = prefillOperations / prefillSeconds / dotRate;
+  const double prefillFraction =
+      medianRatio(prefillOperations, rounds.prefillSeconds,
+                  rounds.dotOperationsPerSecond);
 
   if (options.json) {
     nlohmann::ordered_json result = {
