@@ -48,8 +48,8 @@ private:
 };
 } // namespace
 
-Expected<LoadedGraph> LoadedGraph::load(ModuleOp module, int optLevel,
-                                        bool profile) {
+static Expected<SmallVector<char, 0>> makeObject(ModuleOp module, int optLevel,
+                                                 bool profile) {
   FirstError error(*module.getContext());
   cpu::ModelDescription description;
   description.weightSource = abi::kRandom;
@@ -60,6 +60,10 @@ Expected<LoadedGraph> LoadedGraph::load(ModuleOp module, int optLevel,
   if (failed(cpu::writeModelCode(module, description, optLevel,
                                  cpu::CodeForm::Object, os)))
     return error.take();
+  return object;
+}
+
+Expected<LoadedGraph> LoadedGraph::loadObject(llvm::ArrayRef<char> object) {
   llvm::InitializeNativeTarget();
   Expected<std::unique_ptr<llvm::orc::LLJIT>> jit =
       llvm::orc::LLJITBuilder().create();
@@ -75,10 +79,18 @@ Expected<LoadedGraph> LoadedGraph::load(ModuleOp module, int optLevel,
   return LoadedGraph(std::move(*jit), address->toPtr<const abi::Model *>());
 }
 
-Expected<LoadedGraph> LoadedGraph::create(ModuleOp module,
-                                          const Options &options) {
+Expected<LoadedGraph> LoadedGraph::load(ModuleOp module, int optLevel,
+                                        bool profile) {
+  auto object = makeObject(module, optLevel, profile);
+  if (!object)
+    return object.takeError();
+  return loadObject(*object);
+}
+
+Expected<SmallVector<char, 0>> LoadedGraph::compile(ModuleOp module,
+                                                    const Options &options) {
   MLIRContext &context = *module.getContext();
-  Expected<r1::TargetAttr> target = cpu::getTarget("native", context);
+  Expected<r1::TargetAttr> target = cpu::getTarget(options.target, context);
   if (!target)
     return target.takeError();
   module->setAttr(r1::kTargetAttr, *target);
@@ -91,5 +103,13 @@ Expected<LoadedGraph> LoadedGraph::create(ModuleOp module,
   r1::buildPipeline(pm, pipeline);
   if (failed(pm.run(module)))
     return error.take();
-  return load(module, options.optLevel, /*profile=*/false);
+  return makeObject(module, options.optLevel, /*profile=*/false);
+}
+
+Expected<LoadedGraph> LoadedGraph::create(ModuleOp module,
+                                          const Options &options) {
+  auto object = compile(module, options);
+  if (!object)
+    return object.takeError();
+  return loadObject(*object);
 }

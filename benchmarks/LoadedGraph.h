@@ -8,6 +8,7 @@
 #include "runtime/Abi.h"
 
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/Error.h"
 
 #include <memory>
@@ -26,12 +27,18 @@ public:
     r1::Scheme scheme = r1::Scheme::F32;
     int optLevel = 3;
     int64_t prefillRows = 256;
+    /// As `sputnik compile --target` takes it.
+    std::string target = "native";
   };
 
   /// Takes `module`, a graph as the importer writes it, through r1-pipeline
-  /// for this machine, makes code and loads it. The module is left as the
+  /// and makes an object file, for any address. The module is left as the
   /// pipeline makes it, with the placement of every weight.
-  /// Errors: the first diagnostic, or what the loader says.
+  /// Errors: the first diagnostic.
+  static llvm::Expected<llvm::SmallVector<char, 0>>
+  compile(mlir::ModuleOp module, const Options &options);
+  /// As `compile`, and loads the code, for a target that this machine runs.
+  /// Errors: also what the loader says.
   static llvm::Expected<LoadedGraph> create(mlir::ModuleOp module,
                                             const Options &options);
   /// As `create`, of a module that went through the pipeline. With `profile`
@@ -46,6 +53,7 @@ public:
 
 private:
   LoadedGraph(std::unique_ptr<llvm::orc::LLJIT> jit, const abi::Model *loaded);
+  static llvm::Expected<LoadedGraph> loadObject(llvm::ArrayRef<char> object);
 
   std::unique_ptr<llvm::orc::LLJIT> jit;
   const abi::Model *loaded;

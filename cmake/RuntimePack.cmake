@@ -27,9 +27,9 @@ function(_sputnik_find variable file)
   set(${variable} ${path} PARENT_SCOPE)
 endfunction()
 
-# _sputnik_add_runtime_pack(<arch>): adds the target runtime-pack-<arch>, if all
-# files that it needs exist.
-function(_sputnik_add_runtime_pack arch)
+# _sputnik_pack_flags(<variable> <arch>): how what is linked into executables for
+# an architecture is compiled.
+function(_sputnik_pack_flags variable arch)
   set(triple ${arch}-linux-gnu)
   set(flags --target=${triple} -std=c++20 -O2 -DNDEBUG -Wall -Wextra -fno-pie
       -ffunction-sections -fdata-sections -pthread
@@ -37,6 +37,26 @@ function(_sputnik_add_runtime_pack arch)
   if(NOT arch STREQUAL CMAKE_HOST_SYSTEM_PROCESSOR)
     list(APPEND flags --sysroot=${SPUTNIK_SYSROOTS}/${triple})
   endif()
+  set(${variable} "${flags}" PARENT_SCOPE)
+endfunction()
+
+# sputnik_pack_object(<arch> <source> <object>): compiles one source as those of
+# the runtime are.
+function(sputnik_pack_object arch source object)
+  _sputnik_pack_flags(flags ${arch})
+  file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR} ${source})
+  add_custom_command(OUTPUT ${object}
+    COMMAND ${CMAKE_CXX_COMPILER} ${flags} -MD -MF ${object}.d -c ${source}
+            -o ${object}
+    DEPENDS ${source} DEPFILE ${object}.d
+    COMMENT "Building ${arch}-linux-gnu ${name}" VERBATIM)
+endfunction()
+
+# _sputnik_add_runtime_pack(<arch>): adds the target runtime-pack-<arch>, if all
+# files that it needs exist.
+function(_sputnik_add_runtime_pack arch)
+  set(triple ${arch}-linux-gnu)
+  _sputnik_pack_flags(flags ${arch})
 
   set(folder ${PROJECT_BINARY_DIR}/lib/sputnik/${triple})
   set(files)
@@ -75,11 +95,7 @@ function(_sputnik_add_runtime_pack arch)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${triple}/${source}.o)
     get_filename_component(object_folder ${object} DIRECTORY)
     file(MAKE_DIRECTORY ${object_folder})
-    add_custom_command(OUTPUT ${object}
-      COMMAND ${CMAKE_CXX_COMPILER} ${flags} -MD -MF ${object}.d
-              -c ${PROJECT_SOURCE_DIR}/runtime/${source} -o ${object}
-      DEPENDS ${PROJECT_SOURCE_DIR}/runtime/${source} DEPFILE ${object}.d
-      COMMENT "Building ${triple} runtime/${source}" VERBATIM)
+    sputnik_pack_object(${arch} ${PROJECT_SOURCE_DIR}/runtime/${source} ${object})
     list(APPEND objects ${object})
   endforeach()
   set(archive ${folder}/libsputnik_runtime.a)

@@ -117,16 +117,23 @@ def R1_PlacementAttr : R1_Attr<"Placement", "placement"> {
   let assemblyFormat = "`<` struct($offset, $stride) `>`";
 }
 
-def R1_DotKind : I32EnumAttr<"DotKind", "the widest dot instruction for bf16", [
+def R1_DotKind : I32EnumAttr<"DotKind", "what multiplies bf16, under the name of the LLVM feature that has it", [
     I32EnumAttrCase<"FMA", 0, "fma">,
-    I32EnumAttrCase<"AVX512BF16", 1, "avx512bf16">]> {
+    I32EnumAttrCase<"AVX512BF16", 1, "avx512bf16">,
+    I32EnumAttrCase<"BF16", 2, "bf16">]> {
   let cppNamespace = "::sputnik::r1";
 }
 
-def R1_IntDotKind : I32EnumAttr<"IntDotKind", "the widest dot instruction for 8-bit integers", [
+def R1_IntDotKind : I32EnumAttr<"IntDotKind", "what multiplies 8-bit integers, under the name of the LLVM feature that has it", [
     I32EnumAttrCase<"None", 0, "none">,
     I32EnumAttrCase<"AVX512VNNI", 1, "avx512vnni">,
-    I32EnumAttrCase<"DP4A", 2, "dp4a">]> {
+    I32EnumAttrCase<"DP4A", 2, "dp4a">,
+    I32EnumAttrCase<"AVX512BW", 3, "avx512bw">,
+    I32EnumAttrCase<"AVXVNNI", 4, "avxvnni">,
+    I32EnumAttrCase<"AVX2", 5, "avx2">,
+    I32EnumAttrCase<"NEON", 6, "neon">,
+    I32EnumAttrCase<"DotProd", 7, "dotprod">,
+    I32EnumAttrCase<"I8MM", 8, "i8mm">]> {
   let cppNamespace = "::sputnik::r1";
 }
 

@@ -33,7 +33,7 @@ cl::opt<std::string> output("o", cl::desc("Where the result goes"),
 cl::opt<std::string>
     target("target",
            cl::desc("native, x86-64-v3, x86-64-v4, an LLVM CPU, "
-                    "aarch64[:CPU], or GPUs: sm_90a,sm_80,..."),
+                    "aarch64[:CPU], each with +FEATURE, or GPUs: sm_90a,sm_80,..."),
            cl::init("native"), cl::sub(compileCommand));
 cl::opt<r1::Scheme> quant(
     "quant", cl::desc("How weights are stored"),

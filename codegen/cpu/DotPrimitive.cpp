@@ -23,14 +23,16 @@ FailureOr<DotPrimitive> DotPrimitive::get(r1::EncodingAttr encoding,
   if (encoding.getStep() != step)
     return failure();
   if (element.isF32())
-    return DotPrimitive(Kind::FMA, encoding);
+    return DotPrimitive(Kind::FMA, encoding, target);
   if (element.isBF16() && encoding.getScheme() == r1::Scheme::BF16 &&
-      target.getBf16Dot() == r1::DotKind::AVX512BF16)
-    return DotPrimitive(Kind::BF16Dot, encoding);
-  if (element.isInteger(8) && blocks &&
-      target.getInt8Dot() == r1::IntDotKind::AVX512VNNI)
-    return DotPrimitive(Kind::Int8Dot, encoding);
-  return failure();
+      target.getBf16Dot() != r1::DotKind::FMA)
+    return DotPrimitive(Kind::BF16Dot, encoding, target);
+  FailureOr<ByteDot> bytes = ByteDot::get(target);
+  if (!element.isInteger(8) || !blocks || failed(bytes))
+    return failure();
+  DotPrimitive result(Kind::Int8Dot, encoding, target);
+  result.bytes = *bytes;
+  return result;
 }
 
 static bool isNibbles(r1::EncodingAttr encoding) {
@@ -44,12 +46,13 @@ static int64_t nibbleValue(r1::EncodingAttr encoding, int64_t nibble) {
                                                 : nibble - 8;
 }
 
-/// A table of 16 bytes, as often as fits 64: what a byte shuffle looks up.
-static Value byteTable(Emit &e, function_ref<int64_t(int64_t)> value) {
+/// A table of 16 bytes, as often as fits `size`: what a byte shuffle looks up.
+static Value byteTable(Emit &e, int64_t size,
+                       function_ref<int64_t(int64_t)> value) {
   SmallVector<int8_t> bytes;
-  for (int64_t i = 0; i < 4 * kPanel; ++i)
+  for (int64_t i = 0; i < size; ++i)
     bytes.push_back(static_cast<int8_t>(value(i % 16)));
-  auto type = e.vecType(4 * kPanel, e.b.getI8Type());
+  auto type = e.vecType(size, e.b.getI8Type());
   return arith::ConstantOp::create(
       e.b, e.loc, DenseElementsAttr::get(type, ArrayRef(bytes)));
 }
@@ -58,9 +61,12 @@ void DotPrimitive::prepare(Emit &e) {
   if (kind != Kind::Int8Dot || !isNibbles(encoding))
     return;
   // Left to itself, LLVM would load these constants again at every use.
-  table = e.pin(byteTable(
-      e, [&](int64_t i) { return nibbleValue(encoding, i) + 128; }));
-  nibbleMask = e.pin(e.splat(e.vecType(kPanel, e.b.getI32Type()), 0x0f0f0f0f));
+  int64_t size = bytes->getRegisterBytes();
+  table = e.pin(byteTable(e, size, [&](int64_t i) {
+    return nibbleValue(encoding, i) + bytes->getWeightOffset();
+  }));
+  Value mask = e.pin(e.splat(e.vecType(size / 4, e.b.getI32Type()), 0x0f0f0f0f));
+  nibbleMask = e.join(SmallVector<Value>(4 * kPanel / size, mask));
 }
 
 int64_t DotPrimitive::getChunk() const {
@@ -85,8 +91,9 @@ int64_t DotPrimitive::getScaledGroups() const {
 }
 
 int64_t DotPrimitive::getLine() const {
-  return isNibbles(encoding) && !unpacked ? 2 * encoding.getStep()
-                                          : encoding.getStep();
+  if (unpacked)
+    return getStep();
+  return isNibbles(encoding) ? 2 * encoding.getStep() : encoding.getStep();
 }
 
 int64_t DotPrimitive::getStep() const {
@@ -96,7 +103,7 @@ int64_t DotPrimitive::getStep() const {
   case Kind::BF16Dot:
     return 2;
   case Kind::Int8Dot:
-    return 4;
+    return inPairs() ? 8 : 4;
   }
   llvm_unreachable("every kind has a step");
 }
@@ -106,9 +113,10 @@ Value DotPrimitive::indexOf(Emit &e, Chunk chunk) const {
 }
 
 Value DotPrimitive::quantsAt(Emit &e, const Panel &panel, Chunk chunk) const {
-  if (unpacked || !encoding.getBlock())
-    return e.at(panel.base,
-                e.mul(indexOf(e, chunk), getChunk() / getLine() * 64));
+  if (unpacked)
+    return e.at(panel.base, e.mul(indexOf(e, chunk), kPanel * getChunk()));
+  if (!encoding.getBlock())
+    return e.at(panel.base, e.mul(indexOf(e, chunk), 64));
   int64_t blocks = encoding.getGroupBlocks(), chunks = getGroupChunks();
   int64_t groupBytes = encoding.getGroupBytes();
   Value offset;
@@ -187,13 +195,6 @@ static Value signedByte(Emit &e, Value words, int64_t index) {
   return arith::ShRSIOp::create(e.b, e.loc, high, e.splat(type, 24));
 }
 
-static Value callIntrinsic(Emit &e, StringRef name, Type type,
-                           ValueRange operands) {
-  return LLVM::CallIntrinsicOp::create(e.b, e.loc, type,
-                                       e.b.getStringAttr(name), operands)
-      .getResult(0);
-}
-
 /// 64 bytes as 16 words, and back.
 static Value asWords(Emit &e, Value v) {
   return LLVM::BitcastOp::create(e.b, e.loc,
@@ -240,10 +241,13 @@ DotPrimitive::Operand DotPrimitive::unpackBytes(Emit &e, Value words) const {
 DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
                                                 Chunk chunk,
                                                 int64_t line) const {
+  if (unpacked) {
+    int64_t size = kPanel * getLine();
+    return {e.load(e.vecType(size / 4, e.b.getI32Type()),
+                   e.at(quantsAt(e, panel, chunk), line * size), 64)};
+  }
   Value address = e.at(quantsAt(e, panel, chunk), line * 64);
   Type words = e.vecType(kPanel, e.b.getI32Type());
-  if (unpacked)
-    return {e.load(words, address, 64)};
   if (encoding.getScheme() == r1::Scheme::F32)
     return {e.load(e.f32Vec(kPanel), address, 64)};
   if (kind == Kind::BF16Dot)
@@ -261,21 +265,22 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
     return {asF32(even), asF32(odd)};
   }
   bool integer = kind == Kind::Int8Dot;
-  // vpdpbusd takes unsigned weights: they are moved up by 128, which the
-  // activations' corrections take back.
-  if (!isNibbles(encoding))
-    return integer ? Operand{arith::XOrIOp::create(
-                         e.b, e.loc, loaded, e.splat(words, int32_t(0x80808080)))}
-                   : unpackBytes(e, loaded);
+  if (!isNibbles(encoding)) {
+    if (!integer)
+      return unpackBytes(e, loaded);
+    if (!bytes->getWeightOffset())
+      return {loaded};
+    // Weights are moved up by 128, which the activations' corrections take back.
+    return {arith::XOrIOp::create(e.b, e.loc, loaded,
+                                  e.splat(words, int32_t(0x80808080)))};
+  }
   auto [low, high] = splitNibbles(
       e, loaded, nibbleMask ? nibbleMask : e.splat(words, 0x0f0f0f0f));
   Operand result;
   if (integer) {
     assert(table && "prepared before the loops");
     for (Value nibbles : {low, high})
-      result.push_back(asWords(
-          e, callIntrinsic(e, "llvm.x86.avx512.pshuf.b.512", table.getType(),
-                           {table, asBytes(e, nibbles)})));
+      result.push_back(bytes->lookUp(e, table, nibbles));
     return result;
   }
   // Without a byte shuffle of this width: four columns are four lookups in a
@@ -324,12 +329,22 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
   return result;
 }
 
-DotPrimitive::Operand DotPrimitive::loadActivations(Emit &e, const Row &row,
+DotPrimitive::Operand DotPrimitive::loadActivations(Emit &e, ArrayRef<Row> rows,
                                                     Chunk chunk, int64_t line,
                                                     int64_t columns) const {
   Value first =
       e.add(e.mul(chunk.group, getGroupChunks() * getChunk()),
             chunk.index * getChunk() + line * getLine());
+  if (inPairs()) {
+    SmallVector<Value> eights;
+    for (const Row &row : rows)
+      eights.push_back(e.load(e.i64Type(), e.at(row.values, first), 4));
+    Value pair = vector::FromElementsOp::create(
+        e.b, e.loc, e.vecType(2, e.i64Type()), eights);
+    return {LLVM::BitcastOp::create(e.b, e.loc,
+                                    e.vecType(4, e.b.getI32Type()), pair)};
+  }
+  const Row &row = rows.front();
   Operand result;
   for (int64_t column = 0; column < getLine(); column += getStep()) {
     int64_t exist = columns - column;
@@ -361,22 +376,26 @@ DotPrimitive::Operand DotPrimitive::loadActivations(Emit &e, const Row &row,
   return result;
 }
 
-Value DotPrimitive::begin(Emit &e, const Panel &panel, const Row &row,
-                          Chunk chunk, Value sum) const {
+Value DotPrimitive::begin(Emit &e, const Panel &panel, ArrayRef<Row> rows,
+                          Chunk chunk, ValueRange sums) const {
   if (kind != Kind::Int8Dot)
-    return encoding.getBlock() ? e.splat(e.f32Vec(kPanel), 0.0) : sum;
-  Value correction =
-      e.load(e.b.getI32Type(), e.at(row.corrections, e.mul(indexOf(e, chunk), 4)), 4);
-  Value even = e.broadcast(correction, kPanel);
-  if (encoding.getScheme() != r1::Scheme::Q4 || unpacked)
+    return encoding.getBlock() ? peakZero(e) : sums.front();
+  bool mayShift = encoding.getScheme() == r1::Scheme::Q4 && !unpacked;
+  if (!bytes->getWeightOffset() && !mayShift)
+    return peakZero(e);
+  Value correction = e.load(
+      e.b.getI32Type(),
+      e.at(rows.front().corrections, e.mul(indexOf(e, chunk), 4)), 4);
+  Value start = bytes->getWeightOffset() ? correction : e.i32(0);
+  Value even = e.broadcast(start, kPanel);
+  if (!mayShift)
     return even;
   // The correction is -128 times the sum of the row's bytes; a table moved by
   // 4 adds 4 times that sum.
   static_assert(r1::kQ4Shift == 128 >> 5);
   Value part =
       arith::ShRSIOp::create(e.b, e.loc, correction, e.i32(5));
-  Value odd = e.broadcast(
-      arith::SubIOp::create(e.b, e.loc, correction, part), kPanel);
+  Value odd = e.broadcast(arith::SubIOp::create(e.b, e.loc, start, part), kPanel);
   return arith::SelectOp::create(
       e.b, e.loc, isOdd(e, loadSteps(e, panel, chunk)), odd, even);
 }
@@ -397,13 +416,24 @@ Value DotPrimitive::loadScales(Emit &e, const Panel &panel, Chunk chunk) const {
   return e.load(e.f32Vec(kPanel), scalesAt(e, panel, chunk), 4);
 }
 
-Value DotPrimitive::finishChunk(Emit &e, Value partial, Value scales,
-                                Value sum) const {
-  if (!encoding.getBlock())
-    return partial;
-  if (kind == Kind::Int8Dot)
-    partial = arith::SIToFPOp::create(e.b, e.loc, e.f32Vec(kPanel), partial);
-  return e.fma(partial, scales, sum);
+void DotPrimitive::finishChunk(Emit &e, Value partial, Value scales,
+                               MutableArrayRef<Value> sums) const {
+  if (!encoding.getBlock()) {
+    sums.front() = partial;
+    return;
+  }
+  for (auto [i, sum] : llvm::enumerate(sums)) {
+    Value part = partial;
+    if (inPairs()) {
+      SmallVector<int64_t> lanes;
+      for (int64_t row = 0; row < kPanel; ++row)
+        lanes.push_back(2 * row + i);
+      part = vector::ShuffleOp::create(e.b, e.loc, part, part, lanes);
+    }
+    if (kind == Kind::Int8Dot)
+      part = arith::SIToFPOp::create(e.b, e.loc, e.f32Vec(kPanel), part);
+    sum = e.fma(part, scales, sum);
+  }
 }
 
 Value DotPrimitive::finishGroup(Emit &e, Value added, const Row &row,
@@ -425,14 +455,26 @@ void DotPrimitive::unpack(Emit &e, const Panel &packed, Chunk chunk,
         e.b, e.loc, isOdd(e, loadSteps(e, packed, chunk)),
         e.splat(words, r1::kQ4Shift * 0x01010101), e.splat(words, 0));
   }
-  int64_t operands = 0;
+  SmallVector<Value> quants;
   for (int64_t line = 0; line < getChunk() / getLine(); ++line)
     for (Value w : loadWeights(e, packed, chunk, line)) {
-      // No carry from byte to byte: the table ends at 128 + 113.
       if (shift)
-        w = arith::AddIOp::create(e.b, e.loc, w, shift);
-      e.store(w, e.at(address, operands++ * 64), 64);
+        w = asWords(e, arith::AddIOp::create(e.b, e.loc, asBytes(e, w),
+                                             asBytes(e, shift)));
+      quants.push_back(w);
     }
+  for (size_t i = 0; reader.inPairs() && i < quants.size(); i += 2) {
+    // Four columns and the next four of each row, side by side.
+    SmallVector<int64_t> words;
+    for (int64_t row = 0; row < kPanel; ++row)
+      words.append({row, kPanel + row});
+    SmallVector<Value> halves = e.split(
+        vector::ShuffleOp::create(e.b, e.loc, quants[i], quants[i + 1], words),
+        2);
+    llvm::copy(halves, &quants[i]);
+  }
+  for (auto [i, w] : llvm::enumerate(quants))
+    e.store(w, e.at(address, i * 64), 64);
   e.store(loadScales(e, packed, chunk), reader.scalesAt(e, to, chunk), 64);
 }
 
@@ -442,10 +484,13 @@ Value DotPrimitive::scaleRows(Emit &e, const Panel &panel, Value sum) const {
   return e.mulf(sum, e.load(e.f32Vec(kPanel), panel.rowScales, 4));
 }
 
-int64_t DotPrimitive::getPeakColumns() const { return getStep(); }
+int64_t DotPrimitive::getPeakColumns() const { return getStep() * getRows(); }
 
 std::pair<Value, Value> DotPrimitive::peakOperands(Emit &e,
                                                    Value memory) const {
+  if (inPairs())
+    return {e.load(e.vecType(2 * kPanel, e.b.getI32Type()), memory, 64),
+            e.load(e.vecType(4, e.b.getI32Type()), memory, 64)};
   Type type = kind == Kind::FMA       ? Type(e.f32Vec(kPanel))
               : kind == Kind::BF16Dot ? Type(e.vecType(2 * kPanel, e.b.getBF16Type()))
                                       : Type(e.vecType(kPanel, e.b.getI32Type()));
@@ -453,8 +498,23 @@ std::pair<Value, Value> DotPrimitive::peakOperands(Emit &e,
 }
 
 Value DotPrimitive::peakZero(Emit &e) const {
-  return kind == Kind::Int8Dot ? e.splat(e.vecType(kPanel, e.b.getI32Type()), 0)
-                               : e.splat(e.f32Vec(kPanel), 0.0);
+  return kind == Kind::Int8Dot
+             ? e.splat(e.vecType(getRows() * kPanel, e.b.getI32Type()), 0)
+             : e.splat(e.f32Vec(kPanel), 0.0);
+}
+
+/// The sums of products of pairs of bf16.
+static Value multiplyPairs(Emit &e, r1::DotKind kind, Value w, Value x,
+                           Value sum) {
+  if (kind == r1::DotKind::AVX512BF16)
+    return callIntrinsic(e, "llvm.x86.avx512bf16.dpbf16ps.512", sum.getType(),
+                         {sum, w, x});
+  SmallVector<Value> result;
+  for (auto [a, b, s] :
+       llvm::zip_equal(e.split(w, 4), e.split(x, 4), e.split(sum, 4)))
+    result.push_back(callIntrinsic(e, "llvm.aarch64.neon.bfdot.v4f32.v8bf16",
+                                   s.getType(), {s, a, b}));
+  return e.join(result);
 }
 
 Value DotPrimitive::peak(Emit &e, Value w, Value x, Value sum) const {
@@ -462,11 +522,10 @@ Value DotPrimitive::peak(Emit &e, Value w, Value x, Value sum) const {
   case Kind::FMA:
     return e.fma(w, x, sum);
   case Kind::BF16Dot:
-    return callIntrinsic(e, "llvm.x86.avx512bf16.dpbf16ps.512", sum.getType(),
-                         {sum, w, x});
+    return multiplyPairs(e, target.getBf16Dot(), w, x, sum);
   case Kind::Int8Dot:
-    return callIntrinsic(e, "llvm.x86.avx512.vpdpbusd.512", sum.getType(),
-                         {sum, asBytes(e, w), asBytes(e, x)});
+    return inPairs() ? bytes->multiplyPair(e, w, x, sum)
+                     : bytes->multiply(e, w, x, sum);
   }
   llvm_unreachable("every kind multiplies");
 }

@@ -4,8 +4,9 @@
 #ifndef SPUTNIK_CODEGEN_CPU_DOTPRIMITIVE_H
 #define SPUTNIK_CODEGEN_CPU_DOTPRIMITIVE_H
 
-#include "codegen/cpu/Emit.h"
-#include "dialect/R1.h"
+#include "codegen/cpu/ByteDot.h"
+
+#include <optional>
 
 namespace sputnik::cpu {
 
@@ -23,9 +24,9 @@ public:
 
   /// The instruction that multiplies.
   enum class Kind {
-    FMA,      ///< f32 activations.
-    BF16Dot,  ///< bf16 pairs times bf16 pairs, vdpbf16ps.
-    Int8Dot,  ///< unsigned weight bytes times signed ones, vpdpbusd.
+    FMA,     ///< f32 activations.
+    BF16Dot, ///< bf16 pairs times bf16 pairs.
+    Int8Dot, ///< weight bytes times signed bytes, a ByteDot.
   };
 
   /// The primitive for a packed weight and activations of type `element`.
@@ -65,26 +66,28 @@ public:
   };
   Panel panelAt(Emit &e, mlir::Value address, int64_t columns) const;
   Row rowAt(Emit &e, mlir::Value address, int64_t columns) const;
+  /// Activation rows that one instruction multiplies; below, `rows` are as many.
+  int64_t getRows() const { return inPairs() ? 2 : 1; }
 
   using Operand = llvm::SmallVector<mlir::Value, 4>;
   /// One line of weights, ready for dot(): an operand for each getStep()
   /// columns.
   Operand loadWeights(Emit &e, const Panel &panel, Chunk chunk,
                       int64_t line) const;
-  /// The same columns of an activation row. Of the line's columns only
-  /// `columns` exist; the others count as zero.
-  Operand loadActivations(Emit &e, const Row &row, Chunk chunk, int64_t line,
-                          int64_t columns) const;
-  /// Partial sums at the start of a chunk, given the sums before it.
-  mlir::Value begin(Emit &e, const Panel &panel, const Row &row, Chunk chunk,
-                    mlir::Value sum) const;
+  /// The same columns of activation rows. Of the line's columns only `columns`
+  /// exist; the others count as zero.
+  Operand loadActivations(Emit &e, llvm::ArrayRef<Row> rows, Chunk chunk,
+                          int64_t line, int64_t columns) const;
+  /// Partial sums at the start of a chunk, given the sums of each row before it.
+  mlir::Value begin(Emit &e, const Panel &panel, llvm::ArrayRef<Row> rows,
+                    Chunk chunk, mlir::ValueRange sums) const;
   mlir::Value dot(Emit &e, const Operand &weights, const Operand &activations,
                   mlir::Value partial) const;
   /// The scales of a chunk of 16 weight rows; null without.
   mlir::Value loadScales(Emit &e, const Panel &panel, Chunk chunk) const;
-  /// The sums after a chunk.
-  mlir::Value finishChunk(Emit &e, mlir::Value partial, mlir::Value scales,
-                          mlir::Value sum) const;
+  /// Makes `sums`, of each row, those after a chunk.
+  void finishChunk(Emit &e, mlir::Value partial, mlir::Value scales,
+                   llvm::MutableArrayRef<mlir::Value> sums) const;
   /// The sums of the product, given what columns with scale number `index` of
   /// the activations add. Without such scales those are the sums already.
   mlir::Value finishGroup(Emit &e, mlir::Value added, const Row &row,
@@ -107,7 +110,8 @@ public:
               const Panel &unpacked) const;
 
   /// One instruction on operands in registers, for measuring its peak: the
-  /// columns it covers in 16 rows, its operands from `memory`, itself.
+  /// columns it covers in 16 rows, its operands from 128 bytes of `memory`,
+  /// itself.
   int64_t getPeakColumns() const;
   std::pair<mlir::Value, mlir::Value> peakOperands(Emit &e,
                                                    mlir::Value memory) const;
@@ -116,10 +120,12 @@ public:
                    mlir::Value sum) const;
 
 private:
-  DotPrimitive(Kind kind, r1::EncodingAttr encoding)
-      : kind(kind), encoding(encoding) {}
+  DotPrimitive(Kind kind, r1::EncodingAttr encoding, r1::TargetAttr target)
+      : kind(kind), encoding(encoding), target(target) {}
   /// Columns that one operand covers.
   int64_t getStep() const;
+  /// Whether pairs of activation rows meet the weights.
+  bool inPairs() const { return unpacked && bytes->hasPairs(); }
   Operand unpackBytes(Emit &e, mlir::Value bytes) const;
   /// Index of a chunk among all.
   mlir::Value indexOf(Emit &e, Chunk chunk) const;
@@ -131,8 +137,12 @@ private:
 
   Kind kind;
   r1::EncodingAttr encoding;
+  r1::TargetAttr target;
+  /// What multiplies, for Kind::Int8Dot.
+  std::optional<ByteDot> bytes;
   bool unpacked = false;
-  /// The bytes of nibbles plus 128, and what extracts a nibble from each byte.
+  /// The bytes that nibbles stand for, moved up by the weight offset, and what
+  /// extracts a nibble from each byte: a register each.
   mlir::Value table, nibbleMask;
 };
 

@@ -7,6 +7,8 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace sputnik::cpu;
 
@@ -121,6 +123,26 @@ Value Emit::broadcast(Value scalar, int64_t lanes) {
     return scalar;
   return vector::BroadcastOp::create(b, loc, vecType(lanes, scalar.getType()),
                                      scalar);
+}
+
+SmallVector<Value> Emit::split(Value v, int64_t parts) {
+  if (parts == 1)
+    return {v};
+  int64_t lanes = lanesOf(v) / parts;
+  SmallVector<Value> result;
+  for (int64_t i = 0; i < parts; ++i)
+    result.push_back(vector::ExtractStridedSliceOp::create(
+        b, loc, v, {i * lanes}, {lanes}, {1}));
+  return result;
+}
+Value Emit::join(ArrayRef<Value> parts) {
+  if (parts.size() == 1)
+    return parts.front();
+  Value low = join(parts.take_front(parts.size() / 2));
+  Value high = join(parts.drop_front(parts.size() / 2));
+  SmallVector<int64_t> lanes(2 * lanesOf(low));
+  std::iota(lanes.begin(), lanes.end(), 0);
+  return vector::ShuffleOp::create(b, loc, low, high, lanes);
 }
 
 /// Halves the vector until one lane is left: the same tree on every target.

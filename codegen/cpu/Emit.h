@@ -84,6 +84,10 @@ public:
   mlir::Value maxf(mlir::Value a, mlir::Value c);
   mlir::Value fma(mlir::Value a, mlir::Value c, mlir::Value acc);
   mlir::Value broadcast(mlir::Value scalar, int64_t lanes);
+  /// A vector as `parts` vectors of its lanes in order, and back. The number of
+  /// parts is a power of two.
+  llvm::SmallVector<mlir::Value> split(mlir::Value v, int64_t parts);
+  mlir::Value join(llvm::ArrayRef<mlir::Value> parts);
   /// Sum (maximum) of the lanes, in a fixed order; identity on a scalar.
   mlir::Value reduceAdd(mlir::Value v);
   mlir::Value reduceMax(mlir::Value v);

@@ -364,7 +364,7 @@ static DotPrimitive prefillDot(func::FuncOp prefill, r1::TargetAttr target) {
         cast<RankedTensorType>(linear.getInput().getType()).getElementType(),
         target);
     if (succeeded(found))
-      dot = *found;
+      dot = found->unpacks() ? found->getUnpacked() : *found;
   });
   return dot;
 }

@@ -55,7 +55,14 @@ sputnik::cpu::multiplyGroup(Emit &e, const PanelGroup &group,
   int64_t panelCount = group.panels.size(), rowCount = rows.size();
   int64_t lines = dot.getChunk() / dot.getLine();
   int64_t groupLines = lines * dot.getGroupChunks();
+  int64_t together = dot.getRows(), sets = rowCount / together;
+  assert(rowCount % together == 0 && "a tile has whole sets of rows");
   SmallVector<Value> sums(carried);
+  auto sumsOf = [&](int64_t panel, int64_t set) {
+    return MutableArrayRef(sums).slice(panel * rowCount + set * together,
+                                       together);
+  };
+  auto rowsOf = [&](int64_t set) { return rows.slice(set * together, together); };
   for (int64_t done = 0; done < width; done += dot.getChunk()) {
     DotPrimitive::Chunk chunk{index, done / dot.getChunk()};
     int64_t chunkWidth = std::min(width - done, dot.getChunk());
@@ -63,9 +70,9 @@ sputnik::cpu::multiplyGroup(Emit &e, const PanelGroup &group,
       e.keepMemoryOrder();
     SmallVector<Value> partial;
     for (int64_t i = 0; i < panelCount; ++i)
-      for (int64_t t = 0; t < rowCount; ++t)
-        partial.push_back(dot.begin(e, group.panels[i], rows[t], chunk,
-                                    sums[i * rowCount + t]));
+      for (int64_t t = 0; t < sets; ++t)
+        partial.push_back(dot.begin(e, group.panels[i], rowsOf(t), chunk,
+                                    ArrayRef<Value>(sumsOf(i, t))));
     for (int64_t line = 0; line * dot.getLine() < chunkWidth; ++line) {
       if (group.streams) {
         int64_t at = chunk.index * lines + line, bytes = dot.getGroupBytes();
@@ -75,23 +82,21 @@ sputnik::cpu::multiplyGroup(Emit &e, const PanelGroup &group,
       int64_t exist =
           std::min(chunkWidth - line * dot.getLine(), dot.getLine());
       SmallVector<DotPrimitive::Operand> x;
-      for (const DotPrimitive::Row &row : rows)
-        x.push_back(dot.loadActivations(e, row, chunk, line, exist));
+      for (int64_t t = 0; t < sets; ++t)
+        x.push_back(dot.loadActivations(e, rowsOf(t), chunk, line, exist));
       for (int64_t i = 0; i < panelCount; ++i) {
         DotPrimitive::Operand w =
             dot.loadWeights(e, group.panels[i], chunk, line);
-        for (int64_t t = 0; t < rowCount; ++t) {
-          Value &sum = partial[i * rowCount + t];
+        for (int64_t t = 0; t < sets; ++t) {
+          Value &sum = partial[i * sets + t];
           sum = dot.dot(e, w, x[t], sum);
         }
       }
     }
     for (int64_t i = 0; i < panelCount; ++i) {
       Value scales = dot.loadScales(e, group.panels[i], chunk);
-      for (int64_t t = 0; t < rowCount; ++t) {
-        int64_t at = i * rowCount + t;
-        sums[at] = dot.finishChunk(e, partial[at], scales, sums[at]);
-      }
+      for (int64_t t = 0; t < sets; ++t)
+        dot.finishChunk(e, partial[i * sets + t], scales, sumsOf(i, t));
     }
   }
   return sums;

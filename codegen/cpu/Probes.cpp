@@ -59,15 +59,15 @@ static void emitProbeDot(OpBuilder &builder, ModuleOp code,
   func::FuncOp function = createFunction(builder, code, kProbeDot,
                                          {e.i64Type()}, {e.i64Type()});
   int64_t perSum = std::max<int64_t>(1, 512 / target.getVectorBits());
-  int64_t sums = target.getVectorRegisters() * 5 / 8 / perSum;
+  int64_t sums = target.getVectorRegisters() * 5 / 8 / perSum / dot.getRows();
   // Operands come from memory that LLVM cannot see through: a volatile store
   // alone would be forwarded to the loads.
   Value slot = LLVM::AllocaOp::create(builder, e.loc, e.ptrType(),
-                                      e.vecType(16, e.f32Type()), e.i64(1), 64);
+                                      e.vecType(32, e.f32Type()), e.i64(1), 64);
   auto asVolatile = [&](Value value) {
     LLVM::StoreOp::create(builder, e.loc, value, slot, 64, true);
   };
-  asVolatile(e.splat(e.f32Vec(16), 0.0));
+  asVolatile(e.splat(e.f32Vec(32), 0.0));
   Value holder = LLVM::AllocaOp::create(builder, e.loc, e.ptrType(),
                                         e.ptrType(), e.i64(1), 8);
   LLVM::StoreOp::create(builder, e.loc, slot, holder, 8, true);

@@ -93,6 +93,23 @@ static Machine askHost() {
   return machine;
 }
 
+/// The best of the instructions that multiply 8-bit integers.
+static r1::IntDotKind chooseInt8Dot(const llvm::MCSubtargetInfo &info,
+                                    int64_t vectorBits) {
+  auto has = [&](StringRef features) { return info.checkFeatures(features); };
+  if (info.getTargetTriple().isAArch64())
+    return has("+dotprod,+i8mm") ? r1::IntDotKind::I8MM
+           : has("+dotprod")     ? r1::IntDotKind::DotProd
+           : has("+neon")        ? r1::IntDotKind::NEON
+                                 : r1::IntDotKind::None;
+  if (vectorBits == 512)
+    return has("+avx512vnni") ? r1::IntDotKind::AVX512VNNI
+                              : r1::IntDotKind::AVX512BW;
+  if (vectorBits == 256)
+    return has("+avxvnni") ? r1::IntDotKind::AVXVNNI : r1::IntDotKind::AVX2;
+  return r1::IntDotKind::None;
+}
+
 static r1::TargetAttr describe(MLIRContext &context, StringRef triple,
                                StringRef cpu, StringRef features,
                                const Machine &machine) {
@@ -102,18 +119,17 @@ static r1::TargetAttr describe(MLIRContext &context, StringRef triple,
       backend->createMCSubtargetInfo(parsed, cpu, features));
   int64_t bits = 128, registers = 32;
   r1::DotKind dot = r1::DotKind::FMA;
-  r1::IntDotKind intDot = r1::IntDotKind::None;
+  if (parsed.isAArch64() && info->checkFeatures("+bf16"))
+    dot = r1::DotKind::BF16;
   if (parsed.isX86()) {
     bool wide = info->checkFeatures("+avx512f,+avx512vl,+avx512bw");
     bits = wide ? 512 : info->checkFeatures("+avx2,+fma") ? 256 : 128;
     registers = wide ? 32 : 16;
     if (wide && info->checkFeatures("+avx512bf16"))
       dot = r1::DotKind::AVX512BF16;
-    if (wide && info->checkFeatures("+avx512vnni"))
-      intDot = r1::IntDotKind::AVX512VNNI;
   }
   return r1::TargetAttr::get(&context, triple, cpu, features, bits, registers,
-                             dot, intDot, machine.l1, machine.l2, machine.l3,
+                             dot, chooseInt8Dot(*info, bits), machine.l1, machine.l2, machine.l3,
                              machine.cores);
 }
 
@@ -129,6 +145,16 @@ static bool knowsCPU(StringRef triple, StringRef cpu) {
   return !parsed.isX86() || info->checkFeatures("+64bit");
 }
 
+/// Whether LLVM has a feature of this name, such as dotprod or avxvnni.
+static bool knowsFeature(StringRef triple, StringRef feature) {
+  llvm::Triple parsed(triple);
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      lookupBackend(parsed)->createMCSubtargetInfo(parsed, "", ""));
+  return llvm::any_of(info->getAllProcessorFeatures(), [&](const auto &known) {
+    return feature == known.Key;
+  });
+}
+
 llvm::Expected<r1::TargetAttr>
 sputnik::cpu::getTarget(StringRef name, MLIRContext &context) {
   initializeBackends();
@@ -142,16 +168,33 @@ sputnik::cpu::getTarget(StringRef name, MLIRContext &context) {
     return describe(context, triple, llvm::sys::getHostCPUName(),
                     llvm::join(features, ","), askHost());
   }
-  auto [arch, armCpu] = name.split(':');
+  auto [machine, more] = name.split('+');
+  auto [arch, armCpu] = machine.split(':');
   bool arm = arch == "aarch64";
   StringRef triple = arm ? kArmTriple : kX86Triple;
-  StringRef cpu = !arm ? name : armCpu.empty() ? StringRef("generic") : armCpu;
+  StringRef cpu = !arm             ? machine
+                  : armCpu.empty() ? StringRef("generic")
+                                   : armCpu;
   if (!knowsCPU(triple, cpu))
     return llvm::createStringError(
         "--target: found '%s', expected native, x86-64-v3, x86-64-v4, an "
-        "x86-64 CPU that LLVM knows, aarch64 or aarch64:CPU",
+        "x86-64 CPU that LLVM knows, aarch64 or aarch64:CPU, and +FEATURE for "
+        "each feature beside those of the CPU",
         name.str().c_str());
-  return describe(context, triple, cpu, "", Machine());
+  SmallVector<StringRef> added;
+  if (machine != name)
+    more.split(added, '+');
+  std::string features;
+  for (StringRef feature : added) {
+    if (!knowsFeature(triple, feature))
+      return llvm::createStringError(
+          "--target: found feature '%s' in '%s', expected one that LLVM knows "
+          "for %s",
+          feature.str().c_str(), name.str().c_str(),
+          arm ? "aarch64" : "x86-64");
+    features += (features.empty() ? "+" : ",+") + feature.str();
+  }
+  return describe(context, triple, cpu, features, Machine());
 }
 
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
@@ -193,5 +236,7 @@ void sputnik::cpu::printTargets(MLIRContext &context, raw_ostream &os) {
        << (target->getL3() >> 20) << "M, " << target->getCores()
        << " cores\n";
   }
-  os << "Any other CPU name that LLVM knows works as well.\n";
+  os << "Any other CPU name that LLVM knows works as well, and +FEATURE behind a "
+        "name for\neach feature beside those of the CPU: x86-64-v3+avxvnni, "
+        "aarch64+dotprod+i8mm.\n";
 }

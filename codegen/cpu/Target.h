@@ -15,8 +15,10 @@ class raw_ostream;
 namespace sputnik::cpu {
 
 /// The target that `name` stands for: `native`, `x86-64-v3`, `x86-64-v4`, any
-/// LLVM CPU name of x86-64, `aarch64` or `aarch64:CPU`. Only `native` asks the
-/// host. Fails with a line that names the choices.
+/// LLVM CPU name of x86-64, `aarch64` or `aarch64:CPU`; each but `native` with
+/// any number of `+FEATURE` behind it, features beside those of the CPU by their
+/// LLVM names. Only `native` asks the host. Fails with a line that names the
+/// choices.
 llvm::Expected<r1::TargetAttr> getTarget(llvm::StringRef name,
                                          mlir::MLIRContext &context);
 

@@ -18,6 +18,7 @@ try compile -o OUT
 try compile MODEL
 try compile MODEL MODEL -o OUT
 for option in --nonsense --target=frob --target=aarch64:frob --target=i386 \
+  --target=x86-64-v3+frob --target=aarch64+avx2 --target=aarch64+ \
   --quant=frob --kv=frob --weights=frob --emit=frob --threads=-1 \
   --max-context=x --max-context=-1 -O7 --quant-override=q8; do
   try compile MODEL -o OUT $option

@@ -13,6 +13,8 @@ static constexpr int64_t prefillRows = 29;
 
 const std::vector<int> kernelOptLevels = {3};
 
+std::vector<std::string> otherKernelTargets() { return {}; }
+
 bool KernelFixture::roundsActivations() { return false; }
 bool KernelFixture::multipliesBytes() { return true; }
 

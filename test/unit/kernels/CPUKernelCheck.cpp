@@ -1,10 +1,17 @@
-//===- CPUKernelCheck.cpp - Kernels of this machine against float64 -------===//
+//===- CPUKernelCheck.cpp - Kernels of CPUs against float64 ---------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "test/unit/kernels/KernelFixture.h"
 
 #include "benchmarks/LoadedGraph.h"
 #include "benchmarks/StepRunner.h"
 #include "codegen/cpu/Target.h"
+#include "codegen/link/Linker.h"
+#include "test/models/Process.h"
+
+#include "llvm/TargetParser/Host.h"
+
+#include <cstring>
+#include <functional>
 
 namespace sputnik::testing {
 
@@ -14,40 +21,114 @@ static constexpr int64_t prefillRows = 29;
 const std::vector<int> kernelOptLevels = {0, 3};
 
 bool KernelFixture::roundsActivations() {
-  return llvm::cantFail(cpu::getTarget("native", context)).getBf16Dot() !=
+  return llvm::cantFail(cpu::getTarget(target(), context)).getBf16Dot() !=
          r1::DotKind::FMA;
 }
 
 bool KernelFixture::multipliesBytes() {
-  return llvm::cantFail(cpu::getTarget("native", context)).getInt8Dot() !=
+  return llvm::cantFail(cpu::getTarget(target(), context)).getInt8Dot() !=
          r1::IntDotKind::None;
 }
 
-namespace {
-/// A graph and its weights, ready to run.
-struct Kernel {
-  LoadedGraph graph;
-  rt::Mapping weights;
+static std::optional<std::string> findEmulator() {
+#ifdef SPUTNIK_STEP_PROGRAM
+  if (auto found = llvm::sys::findProgramByName("qemu-aarch64-static"))
+    return *found;
+#endif
+  return std::nullopt;
+}
 
-  /// Rows 0..count-1, at most `together` in a step.
-  std::vector<float> run(const abi::Phase &phase, int64_t together,
-                         int64_t count, int64_t threads) const {
+std::vector<std::string> otherKernelTargets() {
+  std::vector<std::string> targets;
+  const llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
+  const std::pair<const char *, const char *> needs[] = {
+      {"x86-64-v3", "avx2"},
+      {"x86-64-v3+avxvnni", "avxvnni"},
+      {"x86-64-v4", "avx512bw"}};
+  for (auto [target, feature] : needs)
+    if (host.lookup(feature))
+      targets.push_back(target);
+  if (findEmulator())
+    for (const char *target :
+         {"aarch64", "aarch64+dotprod", "aarch64+dotprod+i8mm+bf16"})
+      targets.push_back(target);
+  return targets;
+}
+
+/// The logits that decode, verify and prefill give for the same rows.
+using Logits = std::array<std::vector<float>, 3>;
+/// Runs all phases with so many threads.
+using RunPhases = std::function<Logits(int64_t threads)>;
+
+/// Code in this process.
+static RunPhases loadCode(const LoadedGraph &graph,
+                          const std::vector<uint8_t> &image, int64_t count) {
+  auto weights = std::make_shared<rt::Mapping>(
+      llvm::cantFail(allocateMemory(image.size(), "the weights")));
+  std::copy(image.begin(), image.end(), weights->data());
+  return [=, &graph](int64_t threads) {
     const abi::Model &model = graph.model();
     std::unique_ptr<StepRunner> runner =
         llvm::cantFail(StepRunner::create(model, threads));
-    std::vector<float> result(static_cast<size_t>(count * model.vocabSize),
-                              std::nanf(""));
-    for (int64_t row = 0; row < count; row += together) {
-      StepRows rows = StepRows::sequence(std::min(together, count - row), row);
-      for (int32_t &token : rows.tokens)
-        token += static_cast<int32_t>(row);
-      runner->run(phase, rows, weights.data(),
-                  result.data() + row * model.vocabSize);
+    Logits logits;
+    for (auto [result, phase] : llvm::zip_equal(
+             logits, std::array{&model.decode, &model.verify, &model.prefill})) {
+      result.assign(static_cast<size_t>(count * model.vocabSize),
+                    std::nanf(""));
+      for (int64_t row = 0; row < count; row += phase->maxRows) {
+        StepRows rows =
+            StepRows::sequence(std::min(phase->maxRows, count - row), row);
+        for (int32_t &token : rows.tokens)
+          token += static_cast<int32_t>(row);
+        runner->run(*phase, rows, weights->data(),
+                    result.data() + row * model.vocabSize);
+      }
     }
-    return result;
-  }
-};
-} // namespace
+    return logits;
+  };
+}
+
+#ifdef SPUTNIK_STEP_PROGRAM
+static void writeFile(const std::string &path, llvm::ArrayRef<char> bytes) {
+  std::error_code error;
+  llvm::raw_fd_ostream os(path, error);
+  os.write(bytes.data(), bytes.size());
+}
+
+/// Code in a program for an emulator.
+static RunPhases linkProgram(llvm::ArrayRef<char> object,
+                             llvm::ArrayRef<uint8_t> image, int64_t count) {
+  auto folder = std::make_shared<TemporaryFolder>();
+  writeFile(folder->path("graph.o"), object);
+  writeFile(folder->path("weights"),
+            {reinterpret_cast<const char *>(image.data()), image.size()});
+  const RuntimePack pack = llvm::cantFail(RuntimePack::open(
+      llvm::Triple("aarch64-unknown-linux-gnu"), SPUTNIK_AARCH64_PACK));
+  std::vector<std::string> link = {SPUTNIK_LINKER, "-m", pack.emulation().str(),
+                                   "-static", "-o", folder->path("program")};
+  llvm::append_range(link, pack.before());
+  link.insert(link.end(), {folder->path("graph.o"), SPUTNIK_STEP_PROGRAM});
+  llvm::append_range(link, pack.after());
+  sputnik::run(link);
+  return [=](int64_t threads) {
+    sputnik::run({*findEmulator(), "-cpu", "max", folder->path("program"),
+                  folder->path("weights"), folder->path("logits"),
+                  std::to_string(count), std::to_string(threads)});
+    Logits logits;
+    auto file = llvm::MemoryBuffer::getFile(folder->path("logits"));
+    if (!file)
+      return logits;
+    const size_t bytes = (*file)->getBufferSize() / logits.size();
+    const char *from = (*file)->getBufferStart();
+    for (std::vector<float> &result : logits) {
+      result.resize(bytes / sizeof(float));
+      std::memcpy(result.data(), from, bytes);
+      from += bytes;
+    }
+    return logits;
+  };
+}
+#endif
 
 void KernelFixture::check(const std::string &text, const Matrix &expected,
                           const Matrix &expectedPrefill, double tolerance) {
@@ -57,44 +138,55 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
   options.scheme = scheme();
   options.optLevel = optLevel();
   options.prefillRows = prefillRows;
-  llvm::Expected<LoadedGraph> graph = LoadedGraph::create(*module, options);
-  ASSERT_TRUE(static_cast<bool>(graph)) << toString(graph.takeError());
+  options.target = target();
+  std::optional<LoadedGraph> graph;
+  llvm::SmallVector<char, 0> object;
+  const bool emulated = llvm::StringRef(target()).starts_with("aarch64");
+  if (emulated) {
+    auto made = LoadedGraph::compile(*module, options);
+    ASSERT_TRUE(static_cast<bool>(made)) << toString(made.takeError());
+    object = std::move(*made);
+  } else {
+    auto loaded = LoadedGraph::create(*module, options);
+    ASSERT_TRUE(static_cast<bool>(loaded)) << toString(loaded.takeError());
+    ASSERT_EQ(loaded->model().vocabSize, expected.columns);
+    ASSERT_EQ(loaded->model().prefill.maxRows, prefillRows);
+    graph.emplace(std::move(*loaded));
+  }
 
-  const abi::Model &model = graph->model();
-  ASSERT_EQ(model.vocabSize, expected.columns);
-  MemorySink sink(model.weightBytes);
+  MemorySink sink((*module)->getAttrOfType<mlir::IntegerAttr>(
+      r1::kImageBytesAttr).getInt());
   llvm::Expected<ContentId> id = writeWeights(*module, *checkpoint, sink);
   ASSERT_TRUE(static_cast<bool>(id)) << toString(id.takeError());
-  Kernel kernel{std::move(*graph), llvm::cantFail(allocateMemory(
-                                       model.weightBytes, "the weights"))};
-  std::copy(sink.image.begin(), sink.image.end(), kernel.weights.data());
+  RunPhases run;
+#ifdef SPUTNIK_STEP_PROGRAM
+  if (emulated)
+    run = linkProgram(object, sink.image, expected.rows);
+#endif
+  if (graph)
+    run = loadCode(*graph, sink.image, expected.rows);
 
-  const auto bits = [](const std::vector<float> &values) {
-    std::vector<uint32_t> result(values.size());
-    std::memcpy(result.data(), values.data(), values.size() * sizeof(float));
-    return result;
+  const auto same = [](const std::vector<float> &a,
+                       const std::vector<float> &b) {
+    return a.size() == b.size() &&
+           std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
   };
-  const int64_t count = expected.rows;
-  std::vector<uint32_t> decoded;
-  const std::tuple<const char *, const abi::Phase *, int64_t, const Matrix *>
-      phases[] = {{"decode", &model.decode, 1, &expected},
-                  {"verify", &model.verify, model.verify.maxRows, &expected},
-                  {"prefill", &model.prefill, prefillRows, &expectedPrefill}};
-  for (auto [name, phase, together, wanted] : phases) {
-    SCOPED_TRACE(name);
-    const std::vector<float> alone = kernel.run(*phase, together, count, 1);
-    expectNear(alone, *wanted, tolerance);
-    for (int64_t threads : {2, 3}) {
-      EXPECT_TRUE(bits(kernel.run(*phase, together, count, threads)) ==
-                  bits(alone))
-          << threads << " threads give other bits than one";
-    }
-    if (phase == &model.decode)
-      decoded = bits(alone);
-    if (phase == &model.verify) {
-      EXPECT_TRUE(bits(alone) == decoded)
-          << "verify gives other bits than decode";
-    }
+  const Logits alone = run(1);
+  const Matrix *wanted[] = {&expected, &expected, &expectedPrefill};
+  const char *names[] = {"decode", "verify", "prefill"};
+  for (size_t phase = 0; phase < alone.size(); ++phase) {
+    SCOPED_TRACE(names[phase]);
+    ASSERT_EQ(alone[phase].size(), expected.values.size());
+    expectNear(alone[phase], *wanted[phase], tolerance);
+  }
+  EXPECT_TRUE(same(alone[0], alone[1]))
+      << "verify gives other bits than decode";
+  for (int64_t threads : {2, 3}) {
+    const Logits shared = run(threads);
+    for (size_t phase = 0; phase < alone.size(); ++phase)
+      EXPECT_TRUE(same(shared[phase], alone[phase]))
+          << names[phase] << " gives other bits with " << threads
+          << " threads than with one";
   }
 }
 

@@ -5,6 +5,7 @@
 #include "codegen/weights/WeightEncoder.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/StringExtras.h"
 
 #include <cmath>
 
@@ -101,10 +102,14 @@ void expectNear(const std::vector<float> &found, const Matrix &expected,
   EXPECT_LE(worst, tolerance) << where;
 }
 
-std::string kernelParamName(
-    const ::testing::TestParamInfo<std::tuple<r1::Scheme, int>> &info) {
-  return r1::stringifyScheme(std::get<0>(info.param)).str() + "_O" +
-         std::to_string(std::get<1>(info.param));
+std::string
+kernelParamName(const ::testing::TestParamInfo<KernelParam> &info) {
+  auto [scheme, level, target] = info.param;
+  std::string name = r1::stringifyScheme(scheme).str() + "_O" +
+                     std::to_string(level) + "_" + target;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !llvm::isAlnum(c); }, '_');
+  return name;
 }
 
 } // namespace sputnik::testing

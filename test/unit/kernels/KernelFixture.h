@@ -12,15 +12,18 @@
 
 namespace sputnik::testing {
 
-/// Code as made with a scheme and an optimisation level.
-class KernelFixture
-    : public WeightFixture,
-      public ::testing::WithParamInterface<std::tuple<r1::Scheme, int>> {
+/// A scheme, an optimisation level and a target.
+using KernelParam = std::tuple<r1::Scheme, int, std::string>;
+
+/// Code as made with these.
+class KernelFixture : public WeightFixture,
+                      public ::testing::WithParamInterface<KernelParam> {
 protected:
   KernelFixture();
 
   r1::Scheme scheme() const { return std::get<0>(GetParam()); }
   int optLevel() const { return std::get<1>(GetParam()); }
+  const std::string &target() const { return std::get<2>(GetParam()); }
   /// What linears make of their input rows in prefill, or in decode and verify.
   Matrix staged(const Matrix &x, r1::PhaseKind phase);
   /// How far results may be off where the input of a linear is computed: one
@@ -53,7 +56,7 @@ protected:
   }
 
 private:
-  /// Whether prefill's linears of this machine round rows to bf16, and whether
+  /// Whether prefill's linears of the target round rows to bf16, and whether
   /// linears with weights in blocks round theirs to bytes.
   bool roundsActivations();
   bool multipliesBytes();
@@ -70,16 +73,29 @@ void expectNear(const std::vector<float> &found, const Matrix &expected,
 /// The optimisation levels that there are kernels for.
 extern const std::vector<int> kernelOptLevels;
 
+/// Targets beside the machine's own whose code can be run here.
+std::vector<std::string> otherKernelTargets();
+
 /// Names an instantiation.
-std::string kernelParamName(
-    const ::testing::TestParamInfo<std::tuple<r1::Scheme, int>> &info);
+std::string
+kernelParamName(const ::testing::TestParamInfo<KernelParam> &info);
 
 #define SPUTNIK_INSTANTIATE_KERNELS(Fixture, ...)                              \
   INSTANTIATE_TEST_SUITE_P(                                                    \
       Schemes, Fixture,                                                        \
       ::testing::Combine(::testing::Values(r1::Scheme::F32, r1::Scheme::BF16,  \
                                            ##__VA_ARGS__),                     \
-                         ::testing::ValuesIn(kernelOptLevels)),                \
+                         ::testing::ValuesIn(kernelOptLevels),                 \
+                         ::testing::Values("native")),                         \
+      kernelParamName)
+
+/// Kernels whose instructions depend on the target, with packed weights.
+#define SPUTNIK_INSTANTIATE_TARGETS(Fixture, ...)                              \
+  INSTANTIATE_TEST_SUITE_P(                                                    \
+      Targets, Fixture,                                                        \
+      ::testing::Combine(::testing::Values(r1::Scheme::BF16, ##__VA_ARGS__),   \
+                         ::testing::Values(3),                                 \
+                         ::testing::ValuesIn(otherKernelTargets())),           \
       kernelParamName)
 
 } // namespace sputnik::testing

@@ -145,6 +145,10 @@ SPUTNIK_INSTANTIATE_KERNELS(LinearTest, r1::Scheme::Q8, r1::Scheme::Q4,
                             r1::Scheme::Q4Plain);
 SPUTNIK_INSTANTIATE_KERNELS(LinearShapeTest, r1::Scheme::Q8, r1::Scheme::Q4,
                             r1::Scheme::Q4Plain);
+SPUTNIK_INSTANTIATE_TARGETS(LinearTest, r1::Scheme::Q8, r1::Scheme::Q4,
+                            r1::Scheme::Q4Plain);
+SPUTNIK_INSTANTIATE_TARGETS(LinearShapeTest, r1::Scheme::Q8, r1::Scheme::Q4,
+                            r1::Scheme::Q4Plain);
 
 } // namespace
 } // namespace sputnik::testing

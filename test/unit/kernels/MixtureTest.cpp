@@ -195,9 +195,11 @@ TEST_P(MixtureTest, ManyExperts) {
 }
 
 SPUTNIK_INSTANTIATE_KERNELS(MixtureTest);
+SPUTNIK_INSTANTIATE_TARGETS(MixtureTest);
 INSTANTIATE_TEST_SUITE_P(F32, SharedVectorsTest,
                          ::testing::Combine(::testing::Values(r1::Scheme::F32),
-                                            ::testing::Values(0, 3)),
+                                            ::testing::Values(0, 3),
+                                            ::testing::Values("native")),
                          kernelParamName);
 
 } // namespace
