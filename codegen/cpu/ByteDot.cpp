@@ -42,6 +42,11 @@ int64_t ByteDot::getWeightOffset() const {
              : 0;
 }
 
+bool ByteDot::accumulates() const {
+  return kind != r1::IntDotKind::AVX512BW && kind != r1::IntDotKind::AVX2 &&
+         kind != r1::IntDotKind::NEON;
+}
+
 Value ByteDot::multiply(Emit &e, Value weights, Value activations,
                         Value sums) const {
   SmallVector<Value> w = e.split(weights, parts), x = e.split(activations, parts),

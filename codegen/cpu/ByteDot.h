@@ -20,6 +20,8 @@ public:
   /// What is added to a weight before it is multiplied as an unsigned byte: 128,
   /// or 0 where weights are signed.
   int64_t getWeightOffset() const;
+  /// Whether one instruction multiplies and adds to sums.
+  bool accumulates() const;
   /// Bytes of a register.
   int64_t getRegisterBytes() const { return 64 / parts; }
 

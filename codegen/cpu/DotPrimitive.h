@@ -116,6 +116,11 @@ public:
   std::pair<mlir::Value, mlir::Value> peakOperands(Emit &e,
                                                    mlir::Value memory) const;
   mlir::Value peakZero(Emit &e) const;
+  /// Whether it is one instruction indeed. What it multiplies with others could be
+  /// taken out of a loop.
+  bool accumulates() const {
+    return kind != Kind::Int8Dot || bytes->accumulates();
+  }
   mlir::Value peak(Emit &e, mlir::Value w, mlir::Value x,
                    mlir::Value sum) const;
 

@@ -79,8 +79,14 @@ static void emitProbeDot(OpBuilder &builder, ModuleOp code,
       e.loop(e.i64(0), function.getArgument(0), 1, zeros,
              [&](Value, ValueRange carried) {
                SmallVector<Value> next;
-               for (Value sum : carried)
-                 next.push_back(dot.peak(e, w, x, sum));
+               for (Value sum : carried) {
+                 Value row = dot.accumulates()
+                                 ? x
+                                 : LLVM::LoadOp::create(
+                                       builder, e.loc, x.getType(), unknown, 64,
+                                       /*isVolatile=*/true);
+                 next.push_back(dot.peak(e, w, row, sum));
+               }
                return next;
              });
   for (Value total : totals)
