@@ -61,6 +61,12 @@ TEST_P(LinearShapeTest, LongRows) { checkShape(40, 3001); }
 TEST_P(LinearShapeTest, SeveralActivationScales) { checkShape(80, 600); }
 TEST_P(LinearShapeTest, FewerPanelsThanThreads) { checkShape(20, 75); }
 
+/// The shapes that show most, for targets that differ in their instructions alone.
+class LinearTargetTest : public LinearShapeTest {};
+
+TEST_P(LinearTargetTest, OddBoth) { checkShape(257, 129); }
+TEST_P(LinearTargetTest, SeveralActivationScales) { checkShape(80, 600); }
+
 TEST_P(LinearTest, HeadReadsTheWantedRows) {
   for (int64_t outputs : {40, 77}) {
     const std::string suffix = std::to_string(outputs);
@@ -145,9 +151,9 @@ SPUTNIK_INSTANTIATE_KERNELS(LinearTest, r1::Scheme::Q8, r1::Scheme::Q4,
                             r1::Scheme::Q4Plain);
 SPUTNIK_INSTANTIATE_KERNELS(LinearShapeTest, r1::Scheme::Q8, r1::Scheme::Q4,
                             r1::Scheme::Q4Plain);
-SPUTNIK_INSTANTIATE_TARGETS(LinearTest, r1::Scheme::Q8, r1::Scheme::Q4,
-                            r1::Scheme::Q4Plain);
-SPUTNIK_INSTANTIATE_TARGETS(LinearShapeTest, r1::Scheme::Q8, r1::Scheme::Q4,
+// GPUs have no other targets here.
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LinearTargetTest);
+SPUTNIK_INSTANTIATE_TARGETS(LinearTargetTest, r1::Scheme::Q8, r1::Scheme::Q4,
                             r1::Scheme::Q4Plain);
 
 } // namespace
