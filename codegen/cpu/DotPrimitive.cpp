@@ -24,10 +24,12 @@ FailureOr<DotPrimitive> DotPrimitive::get(r1::EncodingAttr encoding,
     return failure();
   if (element.isF32())
     return DotPrimitive(Kind::FMA, encoding);
-  if (element.isBF16() && encoding.getScheme() == r1::Scheme::BF16 &&
+  bool float8 = encoding.getScheme() == r1::Scheme::FP8;
+  if (element.isBF16() &&
+      (float8 || encoding.getScheme() == r1::Scheme::BF16) &&
       target.getBf16Dot() == r1::DotKind::AVX512BF16)
     return DotPrimitive(Kind::BF16Dot, encoding);
-  if (element.isInteger(8) && blocks &&
+  if (element.isInteger(8) && blocks && !float8 &&
       target.getInt8Dot() == r1::IntDotKind::AVX512VNNI)
     return DotPrimitive(Kind::Int8Dot, encoding);
   return failure();
@@ -55,6 +57,8 @@ static Value byteTable(Emit &e, function_ref<int64_t(int64_t)> value) {
 }
 
 void DotPrimitive::prepare(Emit &e) {
+  if (kind == Kind::BF16Dot && isFloat8())
+    float8.prepare(e);
   if (kind != Kind::Int8Dot || !isNibbles(encoding))
     return;
   // Left to itself, LLVM would load these constants again at every use.
@@ -85,8 +89,9 @@ int64_t DotPrimitive::getScaledGroups() const {
 }
 
 int64_t DotPrimitive::getLine() const {
-  return isNibbles(encoding) && !unpacked ? 2 * encoding.getStep()
-                                          : encoding.getStep();
+  if (unpacked)
+    return getStep();
+  return isNibbles(encoding) ? 2 * encoding.getStep() : encoding.getStep();
 }
 
 int64_t DotPrimitive::getStep() const {
@@ -150,18 +155,18 @@ DotPrimitive DotPrimitive::getUnpacked() const {
 }
 
 int64_t DotPrimitive::getUnpackedBytes() const {
-  return getScaledGroups() * getGroupChunks() * kPanel * (getChunk() + 4);
+  return getScaledGroups() * getGroupChunks() *
+         (getUnpackedChunkBytes() + kPanel * 4);
 }
 
 DotPrimitive::Panel DotPrimitive::unpackedAt(Emit &e, Value address,
                                              Value first,
                                              const Panel &packed) const {
   // Addresses as if the groups before the first were there too.
-  int64_t chunks = getGroupChunks();
-  Value base = e.at(address, e.mul(first, -chunks * kPanel * getChunk()));
-  Value scales =
-      e.at(e.at(address, getScaledGroups() * chunks * kPanel * getChunk()),
-           e.mul(first, -chunks * kPanel * 4));
+  int64_t chunks = getGroupChunks(), bytes = getUnpackedChunkBytes();
+  Value base = e.at(address, e.mul(first, -chunks * bytes));
+  Value scales = e.at(e.at(address, getScaledGroups() * chunks * bytes),
+                      e.mul(first, -chunks * kPanel * 4));
   return {base, packed.rowScales, scales};
 }
 
@@ -242,13 +247,16 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
                                                 int64_t line) const {
   Value address = e.at(quantsAt(e, panel, chunk), line * 64);
   Type words = e.vecType(kPanel, e.b.getI32Type());
-  if (unpacked)
-    return {e.load(words, address, 64)};
   if (encoding.getScheme() == r1::Scheme::F32)
     return {e.load(e.f32Vec(kPanel), address, 64)};
-  if (kind == Kind::BF16Dot)
+  if (kind == Kind::BF16Dot && (unpacked || !isFloat8()))
     return {e.load(e.vecType(2 * kPanel, e.b.getBF16Type()), address, 64)};
   Value loaded = e.load(words, address, 64);
+  if (unpacked)
+    return {loaded};
+  if (isFloat8())
+    return kind == Kind::BF16Dot ? float8.convert(e, loaded)
+                                 : float8ToFloats(e, loaded);
   if (encoding.getScheme() == r1::Scheme::BF16) {
     // A pair is one word: the even column below, the odd one above.
     Value even =
@@ -342,9 +350,12 @@ DotPrimitive::Operand DotPrimitive::loadActivations(Emit &e, const Row &row,
       break;
     }
     case Kind::BF16Dot: {
-      Value pair =
-          e.load(e.b.getI32Type(), e.at(row.values, e.mul(first, 2)), 4);
-      if (exist < 2)
+      Value pair = exist > 0
+                       ? e.load(e.b.getI32Type(),
+                                e.at(row.values, e.mul(e.add(first, column), 2)),
+                                4)
+                       : e.i32(0);
+      if (exist == 1)
         pair = arith::AndIOp::create(e.b, e.loc, pair, e.i32(0xffff));
       result.push_back(LLVM::BitcastOp::create(
           e.b, e.loc, e.vecType(2 * kPanel, e.b.getBF16Type()),
@@ -518,6 +529,8 @@ Value sputnik::cpu::loadWeight(Emit &e, r1::EncodingAttr encoding,
   }
   if (!isNibbles(encoding)) {
     Value byte = e.load(byteType, e.at(quants, index(inBlock, step)), 1);
+    if (encoding.getScheme() == r1::Scheme::FP8)
+      return e.mulf(float8ToFloat(e, byte), scale);
     return e.mulf(arith::SIToFPOp::create(e.b, e.loc, e.f32Type(), byte),
                   scale);
   }

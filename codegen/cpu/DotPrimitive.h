@@ -5,6 +5,7 @@
 #define SPUTNIK_CODEGEN_CPU_DOTPRIMITIVE_H
 
 #include "codegen/cpu/Emit.h"
+#include "codegen/cpu/Float8.h"
 #include "dialect/R1.h"
 
 namespace sputnik::cpu {
@@ -24,7 +25,7 @@ public:
   /// The instruction that multiplies.
   enum class Kind {
     FMA,      ///< f32 activations.
-    BF16Dot,  ///< bf16 pairs times bf16 pairs, vdpbf16ps.
+    BF16Dot,  ///< bf16 pairs times bf16 pairs, vdpbf16ps; fp8 becomes those.
     Int8Dot,  ///< unsigned weight bytes times signed ones, vpdpbusd.
   };
 
@@ -93,7 +94,9 @@ public:
   mlir::Value scaleRows(Emit &e, const Panel &panel, mlir::Value sum) const;
 
   /// Whether it pays to unpack() panels that meet many rows.
-  bool unpacks() const { return kind == Kind::Int8Dot; }
+  bool unpacks() const {
+    return kind == Kind::Int8Dot || (kind == Kind::BF16Dot && isFloat8());
+  }
   /// The primitive that reads unpacked panels.
   DotPrimitive getUnpacked() const;
   /// Bytes of an unpacked panel's columns that share a scale of the activations.
@@ -120,6 +123,11 @@ private:
       : kind(kind), encoding(encoding) {}
   /// Columns that one operand covers.
   int64_t getStep() const;
+  bool isFloat8() const { return encoding.getScheme() == r1::Scheme::FP8; }
+  /// Bytes of a chunk's operands, unpacked.
+  int64_t getUnpackedChunkBytes() const {
+    return getChunk() / getStep() * 64;
+  }
   Operand unpackBytes(Emit &e, mlir::Value bytes) const;
   /// Index of a chunk among all.
   mlir::Value indexOf(Emit &e, Chunk chunk) const;
@@ -134,6 +142,7 @@ private:
   bool unpacked = false;
   /// The bytes of nibbles plus 128, and what extracts a nibble from each byte.
   mlir::Value table, nibbleMask;
+  Float8Pairs float8;
 };
 
 /// Weight [row, column] as f32, in any encoding: slow, for oracles and lookups.

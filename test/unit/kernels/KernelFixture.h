@@ -67,8 +67,9 @@ private:
 void expectNear(const std::vector<float> &found, const Matrix &expected,
                 double tolerance);
 
-/// The optimisation levels that there are kernels for.
+/// The optimisation levels and block schemes that there are kernels for.
 extern const std::vector<int> kernelOptLevels;
+extern const std::vector<r1::Scheme> kernelBlockSchemes;
 
 /// Names an instantiation.
 std::string kernelParamName(
@@ -79,6 +80,14 @@ std::string kernelParamName(
       Schemes, Fixture,                                                        \
       ::testing::Combine(::testing::Values(r1::Scheme::F32, r1::Scheme::BF16,  \
                                            ##__VA_ARGS__),                     \
+                         ::testing::ValuesIn(kernelOptLevels)),                \
+      kernelParamName)
+
+/// The same with block schemes.
+#define SPUTNIK_INSTANTIATE_BLOCK_KERNELS(Fixture)                             \
+  INSTANTIATE_TEST_SUITE_P(                                                    \
+      BlockSchemes, Fixture,                                                   \
+      ::testing::Combine(::testing::ValuesIn(kernelBlockSchemes),              \
                          ::testing::ValuesIn(kernelOptLevels)),                \
       kernelParamName)
 

@@ -141,10 +141,10 @@ TEST_P(LinearTest, HeadNormAndRopeAfter) {
   }
 }
 
-SPUTNIK_INSTANTIATE_KERNELS(LinearTest, r1::Scheme::Q8, r1::Scheme::Q4,
-                            r1::Scheme::Q4Plain);
-SPUTNIK_INSTANTIATE_KERNELS(LinearShapeTest, r1::Scheme::Q8, r1::Scheme::Q4,
-                            r1::Scheme::Q4Plain);
+SPUTNIK_INSTANTIATE_KERNELS(LinearTest);
+SPUTNIK_INSTANTIATE_KERNELS(LinearShapeTest);
+SPUTNIK_INSTANTIATE_BLOCK_KERNELS(LinearTest);
+SPUTNIK_INSTANTIATE_BLOCK_KERNELS(LinearShapeTest);
 
 } // namespace
 } // namespace sputnik::testing
