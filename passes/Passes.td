@@ -194,8 +194,9 @@ def ChooseLatentFormPass : R1_Pass<"r1-choose-latent-form"> {
     With few rows, keys are absorbed into the queries, and values are formed of
     the weighted sum of latents: a latent is multiplied with nothing but the
     queries. With many rows, keys and values of a position are formed once for
-    all rows. The pass takes the form with fewer multiply-adds for the most rows
-    that the phase may have. Absorbing needs the matrices of keys transposed.
+    all rows. In prefill the pass takes the form with fewer multiply-adds for the
+    most rows that the phase may have; decode and verify, which must agree to the
+    bit, absorb. Absorbing needs the matrices of keys transposed.
 
     ```mlir
     %1 = r1.latent_attention %q, %p, %cache[%layer] keys @k_b values @v_b
