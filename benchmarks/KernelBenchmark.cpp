@@ -140,7 +140,7 @@ void addAll() {
       {r1::PhaseKind::Verify, 4},
       {r1::PhaseKind::Prefill, 256}};
   for (r1::Scheme scheme : {r1::Scheme::F32, r1::Scheme::BF16, r1::Scheme::Q8,
-                            r1::Scheme::Q4})
+                            r1::Scheme::Q4, r1::Scheme::FP8})
     for (auto [phase, rows] : phases)
       for (auto [outputs, inputs] : shapes)
         add("product/" + r1::stringifyScheme(scheme).str() + "/" +

@@ -34,8 +34,9 @@ enum class Locality {
   Anchor,
 };
 
-/// Columns that share a scale in a block scheme.
+/// Columns that share a scale in a block scheme, and in scheme `fp8`.
 inline constexpr int64_t kQuantBlock = 32;
+inline constexpr int64_t kFloat8Block = 128;
 
 /// Activations that share a scale when they are rounded to 8 bits.
 inline constexpr int64_t kActivationGroup = 256;

@@ -21,7 +21,9 @@ LogicalResult EncodingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 }
 
 int64_t EncodingAttr::getBlock() const {
-  return getScaleBytes() ? kQuantBlock : 0;
+  if (!getScaleBytes())
+    return 0;
+  return getScheme() == Scheme::FP8 ? kFloat8Block : kQuantBlock;
 }
 
 int64_t EncodingAttr::getScaleBytes() const {
@@ -33,6 +35,7 @@ int64_t EncodingAttr::getScaleBytes() const {
     return 1;
   case Scheme::Q8:
   case Scheme::Q4Plain:
+  case Scheme::FP8:
     return 4;
   }
   llvm_unreachable("every scheme has a scale size");
@@ -47,8 +50,9 @@ int64_t EncodingAttr::getGroupBlocks() const {
 }
 
 int64_t EncodingAttr::getBlockBytes() const {
-  int64_t values = kQuantBlock * getPanel();
-  return getScheme() == Scheme::Q8 ? values : values / 2;
+  int64_t values = getBlock() * getPanel();
+  bool nibbles = getScheme() == Scheme::Q4 || getScheme() == Scheme::Q4Plain;
+  return nibbles ? values / 2 : values;
 }
 
 int64_t EncodingAttr::getGroupBytes() const {
@@ -56,7 +60,7 @@ int64_t EncodingAttr::getGroupBytes() const {
 }
 
 int64_t EncodingAttr::getRowScaleOffset(int64_t columns) const {
-  int64_t blocks = llvm::divideCeil(columns, kQuantBlock);
+  int64_t blocks = llvm::divideCeil(columns, getBlock());
   int64_t groups = llvm::divideCeil(blocks, getGroupBlocks());
   return llvm::alignTo(
       groups * getGroupScaleBytes() + blocks * getBlockBytes(), 4);

@@ -15,7 +15,8 @@ class R1_Attr<string name, string attrMnemonic> : AttrDef<R1_Dialect, name> {
 def R1_Scheme : I32EnumAttr<"Scheme", "how one weight value is stored", [
     I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"BF16", 1, "bf16">,
     I32EnumAttrCase<"Q8", 2, "q8">, I32EnumAttrCase<"Q4", 3, "q4">,
-    I32EnumAttrCase<"Q4Plain", 4, "q4_plain">]> {
+    I32EnumAttrCase<"Q4Plain", 4, "q4_plain">,
+    I32EnumAttrCase<"FP8", 5, "fp8">]> {
   let cppNamespace = "::sputnik::r1";
 }
 
@@ -31,11 +32,11 @@ def R1_EncodingAttr : R1_Attr<"Encoding", "encoding"> {
       rows and columns are zero.
     * `step`: consecutive columns of one row that lie together.
 
-    The block schemes `q8`, `q4` and `q4_plain` have one scale for each block of
-    32 columns of a row; columns are filled up to whole blocks, and `step` is 4.
-    Blocks lie in groups, so that a panel is read from one end to the other: the
-    scales of a group, then its quants. A group is one block, in `q4` four; the
-    last may have fewer quants.
+    The block schemes `q8`, `q4`, `q4_plain` and `fp8` have one scale for each
+    block of 32 columns of a row, `fp8` for 128; columns are filled up to whole
+    blocks, and `step` is 4. Blocks lie in groups, so that a panel is read from
+    one end to the other: the scales of a group, then its quants. A group is one
+    block, in `q4` four; the last may have fewer quants.
 
     * `q8`: `[K/4][P][4]` signed bytes q; value q * scale. Scales are `[P]`
       f32 (9 bits a weight) and can hold every value of GGUF's Q8_0.
@@ -48,6 +49,9 @@ def R1_EncodingAttr : R1_Attr<"Encoding", "encoding"> {
       row). The scale of a block is
       step * row scale; the value is kQ4Table[nibble] * scale where the step is
       even, (kQ4Table[nibble] + kQ4Shift) * scale where it is odd.
+    * `fp8`: `[K/4][P][4]` bytes of E4M3 without infinities; value E4M3 * scale.
+      Scales are as in `q8` (8.25 bits a weight) and can hold every value of
+      DeepSeek's FP8 weights, which have one for 128 rows and 128 columns.
 
     A panel of several rows takes a multiple of 64 bytes.
 
@@ -62,7 +66,7 @@ def R1_EncodingAttr : R1_Attr<"Encoding", "encoding"> {
   let assemblyFormat = "`<` $scheme (`,` struct($panel, $step)^)? `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
-    /// Columns that share a scale; 0 where there are none.
+    /// Columns of a row that share a scale; 0 where there are none.
     int64_t getBlock() const;
     /// Bytes of one scale or step of a block, 0 where there are none.
     int64_t getScaleBytes() const;

@@ -113,6 +113,7 @@ Error readScaling(const JsonFields &fields, const json::Object &scaling,
       config.scaleBlock[i] = *size;
     }
   }
+  config.float8 = true;
   return nested.takeError();
 }
 

@@ -106,6 +106,7 @@ struct ModelConfig {
   std::optional<ExpertsConfig> experts;
   /// Rows and columns that share a scale where weights are stored with scales.
   std::array<int64_t, 2> scaleBlock = {128, 128};
+  bool float8 = false; ///< Matrices of layers are stored in FP8 with scales.
   /// Each less than vocabSize. A checkpoint's generation_config.json, the
   /// better source, takes precedence over its config.json.
   std::optional<int64_t> bosId;

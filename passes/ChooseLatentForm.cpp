@@ -62,7 +62,9 @@ struct ChooseLatentForm final
       return;
     }
     int64_t rows = findBreakEven(op);
-    if (rows && phase.getMaxRows() >= rows) {
+    // A step that checks guesses gives the bits that decoding gives.
+    if (rows && phase.getMaxRows() >= rows &&
+        phase.getKind() == PhaseKind::Prefill) {
       ++numExpanded;
       remark::passed(op.getLoc(), opts)
           << remark::add("expanded: it pays from {0} rows on, @{1} has {2}",

@@ -37,7 +37,8 @@ struct EncodeWeights final : r1::impl::EncodeWeightsPassBase<EncodeWeights> {
       if (!to)
         return getOperation().emitError("override '")
                << text << "' names no scheme; expected pattern=f32, "
-               << "pattern=bf16, pattern=q8, pattern=q4 or pattern=q4_plain";
+               << "pattern=bf16, pattern=q8, pattern=q4, pattern=q4_plain or "
+               << "pattern=fp8";
       llvm::Expected<llvm::GlobPattern> pattern =
           llvm::GlobPattern::create(glob);
       if (!pattern)

@@ -36,8 +36,9 @@ struct FoldNormGains final : r1::impl::FoldNormGainsPassBase<FoldNormGains> {
       for (auto origin :
            cast<WeightOp>(op).getOrigins().getAsRange<OriginAttr>()) {
         bool kept = llvm::StringSwitch<bool>(origin.getStored())
-                        .Case("Q4_0", true)
+                        .Case("Q4_0", scheme != Scheme::FP8)
                         .Cases({"Q5_0", "Q8_0"}, scheme == Scheme::Q8)
+                        .Case("F8_E4M3", scheme == Scheme::FP8)
                         .Default(false);
         if (kept)
           return origin.getStored();
@@ -67,7 +68,8 @@ struct FoldNormGains final : r1::impl::FoldNormGainsPassBase<FoldNormGains> {
       Operation *weight = symbols.lookup(linear.getWeight());
       if (getEncoding(getWeightType(weight)))
         return llvm::formatv("@{0} is encoded already", linear.getWeight());
-      if (scheme == Scheme::Q8 || scheme == Scheme::Q4Plain)
+      if (scheme == Scheme::Q8 || scheme == Scheme::Q4Plain ||
+          scheme == Scheme::FP8)
         if (StringRef stored = findKept(weight, symbols); !stored.empty())
           return llvm::formatv("{0} keeps the {1} values of @{2} as they are",
                                stringifyScheme(scheme), stored,

@@ -34,6 +34,7 @@ EncodingAttr sputnik::r1::choosePacking(mlir::MLIRContext *context,
   case Scheme::Q8:
   case Scheme::Q4:
   case Scheme::Q4Plain:
+  case Scheme::FP8:
     return EncodingAttr::get(context, scheme, /*panel=*/16, /*step=*/4);
   }
   llvm_unreachable("every scheme has a packing");

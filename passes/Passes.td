@@ -19,7 +19,8 @@ class R1_SchemeOption<string description>
           clEnumValN(::sputnik::r1::Scheme::BF16, "bf16", "bfloat16"),
           clEnumValN(::sputnik::r1::Scheme::Q8, "q8", "8 bits, blocks of 32"),
           clEnumValN(::sputnik::r1::Scheme::Q4, "q4", "4 bits, blocks of 32, non-linear"),
-          clEnumValN(::sputnik::r1::Scheme::Q4Plain, "q4_plain", "4 bits, blocks of 32, linear"))}]>;
+          clEnumValN(::sputnik::r1::Scheme::Q4Plain, "q4_plain", "4 bits, blocks of 32, linear"),
+          clEnumValN(::sputnik::r1::Scheme::FP8, "fp8", "8-bit floats (E4M3), blocks of 128"))}]>;
 
 class R1_Pass<string flag, string anchor = "::mlir::ModuleOp">
     : Pass<flag, anchor> {
@@ -56,7 +57,8 @@ def FoldNormGainsPass : R1_Pass<"r1-fold-norm-gains"> {
     Weights that will be stored in bf16 are left alone: the product of two bf16
     values needs 16 bits of significand, and rounding it would lose precision
     that applying the gain to the activations keeps. So are weights whose stored
-    type, such as GGUF's Q8_0, has values that the block scheme keeps exactly.
+    type, such as GGUF's Q8_0 or DeepSeek's FP8, has values that the block scheme
+    keeps exactly.
   }];
   let options = [
     R1_SchemeOption<"the scheme that weights will be stored in">];
@@ -192,8 +194,9 @@ def ChooseLatentFormPass : R1_Pass<"r1-choose-latent-form"> {
     With few rows, keys are absorbed into the queries, and values are formed of
     the weighted sum of latents: a latent is multiplied with nothing but the
     queries. With many rows, keys and values of a position are formed once for
-    all rows. The pass takes the form with fewer multiply-adds for the most rows
-    that the phase may have. Absorbing needs the matrices of keys transposed.
+    all rows. In prefill the pass takes the form with fewer multiply-adds for the
+    most rows that the phase may have; decode and verify, which must agree to the
+    bit, absorb. Absorbing needs the matrices of keys transposed.
 
     ```mlir
     %1 = r1.latent_attention %q, %p, %cache[%layer] keys @k_b values @v_b
@@ -221,10 +224,10 @@ def StageActivationsPass : R1_Pass<"r1-stage-activations"> {
     Where the target has the dot instructions and the weight is packed for them,
     both factors come from memory in the form that the instruction takes:
 
-    * a weight in a block scheme takes i8 rows, in all phases: the scales of a
-      row's blocks are needed by every range of features;
-    * a weight in bf16, in pairs of columns, takes bf16 rows in the prefill
-      phase. In the other phases a row is rounded where it is used.
+    * a weight in a block scheme of integers takes i8 rows, in all phases: the
+      scales of a row's blocks are needed by every range of features;
+    * a weight in bf16, in pairs of columns, or in fp8 takes bf16 rows in the
+      prefill phase. In the other phases rows are few and stay f32.
 
     Linears with the same input share one cast.
 

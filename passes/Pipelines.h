@@ -25,7 +25,9 @@ struct PipelineOptions : mlir::PassPipelineOptions<PipelineOptions> {
                        clEnumValN(Scheme::Q4, "q4",
                                   "4 bits, blocks of 32, non-linear"),
                        clEnumValN(Scheme::Q4Plain, "q4_plain",
-                                  "4 bits, blocks of 32, linear"))};
+                                  "4 bits, blocks of 32, linear"),
+                       clEnumValN(Scheme::FP8, "fp8",
+                                  "8-bit floats (E4M3), blocks of 128"))};
   ListOption<std::string> overrides{
       *this, "overrides",
       llvm::cl::desc("other schemes for some matrices, as pattern=scheme")};

@@ -29,7 +29,8 @@ struct StageActivations final
     int64_t inner = product.getInnerFeatures();
     auto rows = cast<RankedTensorType>(product.getRoundableRows()->get().getType());
     bool partsOfRows = inner != rows.getDimSize(1);
-    if (encoding && encoding.getBlock()) {
+    bool float8 = encoding && encoding.getScheme() == Scheme::FP8;
+    if (encoding && encoding.getBlock() && !float8) {
       if (target.getInt8Dot() == IntDotKind::None)
         obstacle = "the target has no int8 dot instruction";
       else if (encoding.getPanel() == 1)
@@ -42,10 +43,13 @@ struct StageActivations final
     }
     if (phase != PhaseKind::Prefill || target.getBf16Dot() == DotKind::FMA)
       return nullptr;
-    if (encoding && encoding.getScheme() == Scheme::BF16 &&
-        encoding.getStep() == 2 && (!partsOfRows || inner % 2 == 0))
+    bool pairs = encoding && (float8 ? encoding.getPanel() > 1
+                                     : encoding.getScheme() == Scheme::BF16 &&
+                                           encoding.getStep() == 2);
+    if (pairs && (!partsOfRows || inner % 2 == 0))
       return builder.getBF16Type();
-    obstacle = "it is not stored in bf16 with step 2";
+    obstacle = float8 ? "it is not packed"
+                      : "it is not stored in bf16 with step 2";
     return nullptr;
   }
 

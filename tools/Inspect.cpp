@@ -6,9 +6,11 @@
 #include "importer/Checkpoint.h"
 #include "importer/Graph.h"
 #include "importer/TokenizerReader.h"
+#include "passes/Passes.h"
 #include "tools/ModelParts.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -27,11 +29,25 @@ struct TypeTotal {
   uint64_t tensors = 0, bytes = 0;
 };
 
-/// What compiling to one scheme comes to.
+/// What compiling to one scheme comes to, without what panels and other forms
+/// of a few weights add.
 struct Cost {
   r1::Scheme scheme;
-  int64_t valueBytes;
   int64_t kvBytesPerToken = 0;
+  SmallVector<ModelPart> parts = {};
+
+  int64_t weightBytes() const {
+    int64_t bytes = 0;
+    for (const ModelPart &part : parts)
+      bytes += part.bytes;
+    return bytes;
+  }
+  int64_t weightBytesPerToken() const {
+    int64_t bytes = 0;
+    for (const ModelPart &part : parts)
+      bytes += part.bytesPerToken;
+    return bytes;
+  }
 };
 
 /// The tokenizer, if there is one, or why it cannot be used.
@@ -53,15 +69,25 @@ struct Report {
   /// Parameters that each generated token reads; 0 if the model cannot be
   /// compiled.
   int64_t streamed = 0;
-  SmallVector<ModelPart> parts;
   /// Why the model cannot be compiled.
   std::string problem;
-  Cost costs[2] = {{r1::Scheme::F32, 4}, {r1::Scheme::BF16, 2}};
+  Cost costs[5] = {{r1::Scheme::F32},
+                   {r1::Scheme::BF16},
+                   {r1::Scheme::Q8},
+                   {r1::Scheme::FP8},
+                   {r1::Scheme::Q4}};
   TokenizerReport tokenizer;
   std::optional<int64_t> bos;
   SmallVector<int64_t, 4> eos;
 
   const ModelConfig &config() const { return checkpoint->config(); }
+  /// That of the scheme that is nearest to how matrices are stored.
+  const Cost &ownCost() const {
+    return *find_if(costs, [&](const Cost &cost) {
+      return cost.scheme ==
+             (config().float8 ? r1::Scheme::FP8 : r1::Scheme::BF16);
+    });
+  }
 };
 
 } // namespace
@@ -109,9 +135,17 @@ static void readGraph(Report &report) {
       report.problem = toString(module.takeError());
       return;
     }
-    report.parts = countParts(**module);
+    mlir::PassManager pm(&context);
+    r1::EncodeWeightsPassOptions encode;
+    encode.scheme = cost.scheme;
+    pm.addPass(r1::createEncodeWeightsPass(encode));
+    if (failed(pm.run(**module))) {
+      report.problem = "its weights cannot be encoded";
+      return;
+    }
+    cost.parts = countParts(**module);
     report.parameters = report.streamed = 0;
-    for (const ModelPart &part : report.parts) {
+    for (const ModelPart &part : cost.parts) {
       report.parameters += part.parameters;
       report.streamed += part.perToken;
     }
@@ -201,17 +235,24 @@ static json::Object compileJson(const Report &report) {
   if (!report.problem.empty())
     return json::Object{{"error", report.problem}};
   json::Object compile;
-  for (const Cost &cost : report.costs)
-    compile[r1::stringifyScheme(cost.scheme)] = json::Object{
-        {"weight_bytes", report.parameters * cost.valueBytes},
-        {"weight_bytes_per_token", report.streamed * cost.valueBytes},
-        {"kv_bytes_per_token", cost.kvBytesPerToken}};
+  for (const Cost &cost : report.costs) {
+    json::Object parts;
+    for (const ModelPart &part : cost.parts)
+      if (part.parameters)
+        parts[part.name] = json::Object{{"bytes", part.bytes},
+                                        {"per_token", part.bytesPerToken}};
+    compile[r1::stringifyScheme(cost.scheme)] =
+        json::Object{{"weight_bytes", cost.weightBytes()},
+                     {"weight_bytes_per_token", cost.weightBytesPerToken()},
+                     {"kv_bytes_per_token", cost.kvBytesPerToken},
+                     {"parts", std::move(parts)}};
+  }
   return compile;
 }
 
 static json::Array partsJson(const Report &report) {
   json::Array parts;
-  for (const ModelPart &part : report.parts)
+  for (const ModelPart &part : report.ownCost().parts)
     if (part.parameters)
       parts.push_back(json::Object{{"name", part.name},
                                    {"parameters", part.parameters},
@@ -325,11 +366,14 @@ static void printText(const Report &report, raw_ostream &os) {
   line("parameters", report.parameters
                          ? formatv("{0:N}", report.parameters).str()
                          : std::string("unknown without tensors"));
-  for (const ModelPart &part : report.parts)
+  const Cost &own = report.ownCost();
+  for (const ModelPart &part : own.parts)
     if (part.parameters)
       line("  " + part.name.str(),
-           formatv("{0:N}, {1} in bf16; each token reads {2}", part.parameters,
-                   sizeText(2 * part.parameters), sizeText(2 * part.perToken))
+           formatv("{0:N}, {1} with --quant={2}; each token reads {3}",
+                   part.parameters, sizeText(part.bytes),
+                   r1::stringifyScheme(own.scheme),
+                   sizeText(part.bytesPerToken))
                .str());
   line("tokens", tokensText(report));
   line("context", formatv("{0:N} positions", config.maxPositions).str());
@@ -341,8 +385,8 @@ static void printText(const Report &report, raw_ostream &os) {
       line(("--quant=" + r1::stringifyScheme(cost.scheme)).str(),
            formatv("{0} of weights; each token reads {1} and {2:N} bytes of KV "
                    "cache per position, {3} for all",
-                   sizeText(report.parameters * cost.valueBytes),
-                   sizeText(report.streamed * cost.valueBytes),
+                   sizeText(cost.weightBytes()),
+                   sizeText(cost.weightBytesPerToken()),
                    cost.kvBytesPerToken,
                    sizeText(cost.kvBytesPerToken * config.maxPositions))
                .str());

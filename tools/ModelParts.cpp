@@ -34,12 +34,21 @@ SmallVector<ModelPart> sputnik::countParts(ModuleOp module) {
   });
   SymbolTable symbols(module);
   for (const auto &[name, use] : uses) {
-    int64_t values = r1::getWeightLayers(symbols.lookup(name)) *
-                     r1::lookupWeightType(module, FlatSymbolRefAttr::get(name))
-                         .getNumElements();
-    parts[use.part].parameters += values;
-    parts[use.part].perToken +=
-        static_cast<int64_t>(static_cast<double>(values) * use.fraction);
+    int64_t layers = r1::getWeightLayers(symbols.lookup(name));
+    RankedTensorType type =
+        r1::lookupWeightType(module, FlatSymbolRefAttr::get(name));
+    auto read = [&, use = use](int64_t all) {
+      return static_cast<int64_t>(static_cast<double>(all) * use.fraction);
+    };
+    ModelPart &part = parts[use.part];
+    int64_t values = layers * type.getNumElements();
+    part.parameters += values;
+    part.perToken += read(values);
+    if (r1::EncodingAttr encoding = r1::getEncoding(type)) {
+      int64_t bytes = layers * encoding.getBytes(type.getShape());
+      part.bytes += bytes;
+      part.bytesPerToken += read(bytes);
+    }
   }
   return parts;
 }

@@ -14,11 +14,13 @@ struct ModelPart {
   /// Of those, what each generated token reads: all, or a share of experts; of
   /// a table that is only looked up in, nothing.
   int64_t perToken = 0;
+  /// The bytes of both, where weights have encodings.
+  int64_t bytes = 0, bytesPerToken = 0;
 };
 
-/// The parts of a graph as the importer builds it: embedding, experts, other
-/// weights of layers, head. A table that is the head too counts as the head.
-/// Scales of stored blocks are no parameters.
+/// The parts of a graph as the importer builds it, encoded or not: embedding,
+/// experts, other weights of layers, head. A table that is the head too counts
+/// as the head. Scales of stored blocks are no parameters.
 llvm::SmallVector<ModelPart> countParts(mlir::ModuleOp module);
 
 } // namespace sputnik

@@ -43,7 +43,10 @@ cl::opt<r1::Scheme> quant(
                clEnumValN(r1::Scheme::Q4, "q4",
                           "4 bits, blocks of 32, non-linear"),
                clEnumValN(r1::Scheme::Q4Plain, "q4-plain",
-                          "4 bits, blocks of 32, linear")),
+                          "4 bits, blocks of 32, linear"),
+               clEnumValN(r1::Scheme::FP8, "fp8",
+                          "8-bit floats (E4M3), blocks of 128: those of an "
+                          "FP8 checkpoint stay as they are")),
     cl::init(r1::Scheme::Q4), cl::sub(compileCommand));
 cl::list<std::string> quantOverrides(
     "quant-override",

@@ -24,11 +24,17 @@ FailureOr<DotPrimitive> DotPrimitive::get(r1::EncodingAttr encoding,
     return failure();
   if (element.isF32())
     return DotPrimitive(Kind::FMA, encoding, target);
-  if (element.isBF16() && encoding.getScheme() == r1::Scheme::BF16 &&
-      target.getBf16Dot() != r1::DotKind::FMA)
+  r1::Scheme scheme = encoding.getScheme();
+  // Bytes of fp8 become bf16 by AVX-512.
+  if (element.isBF16() &&
+      (scheme == r1::Scheme::FP8
+           ? target.getBf16Dot() == r1::DotKind::AVX512BF16
+           : scheme == r1::Scheme::BF16 &&
+                 target.getBf16Dot() != r1::DotKind::FMA))
     return DotPrimitive(Kind::BF16Dot, encoding, target);
   FailureOr<ByteDot> bytes = ByteDot::get(target);
-  if (!element.isInteger(8) || !blocks || failed(bytes))
+  if (!element.isInteger(8) || !blocks || scheme == r1::Scheme::FP8 ||
+      failed(bytes))
     return failure();
   DotPrimitive result(Kind::Int8Dot, encoding, target);
   result.bytes = *bytes;
@@ -58,6 +64,8 @@ static Value byteTable(Emit &e, int64_t size,
 }
 
 void DotPrimitive::prepare(Emit &e) {
+  if (kind == Kind::BF16Dot && isFloat8())
+    float8.prepare(e);
   if (kind != Kind::Int8Dot || !isNibbles(encoding))
     return;
   // Left to itself, LLVM would load these constants again at every use.
@@ -70,7 +78,8 @@ void DotPrimitive::prepare(Emit &e) {
 }
 
 int64_t DotPrimitive::getChunk() const {
-  return encoding.getBlock() ? encoding.getBlock() : encoding.getStep();
+  // A part of a long block: code is made for all columns of a chunk.
+  return encoding.getBlock() ? r1::kQuantBlock : encoding.getStep();
 }
 
 int64_t DotPrimitive::getGroupChunks() const {
@@ -80,14 +89,19 @@ int64_t DotPrimitive::getGroupChunks() const {
 int64_t DotPrimitive::getGroupBytes() const {
   if (!encoding.getBlock())
     return 64;
-  return getGroupChunks() * encoding.getGroupBytes() /
-         encoding.getGroupBlocks();
+  return getGroupChunks() * getChunk() * encoding.getGroupBytes() /
+         (encoding.getGroupBlocks() * encoding.getBlock());
 }
 
 int64_t DotPrimitive::getScaledGroups() const {
   return kind == Kind::Int8Dot
              ? r1::kActivationGroup / (getGroupChunks() * getChunk())
              : 1;
+}
+
+int64_t DotPrimitive::getSlabGroups() const {
+  return scalesActivations() ? getScaledGroups()
+                             : encoding.getBlock() / getChunk();
 }
 
 int64_t DotPrimitive::getLine() const {
@@ -114,12 +128,21 @@ Value DotPrimitive::indexOf(Emit &e, Chunk chunk) const {
 
 Value DotPrimitive::quantsAt(Emit &e, const Panel &panel, Chunk chunk) const {
   if (unpacked)
-    return e.at(panel.base, e.mul(indexOf(e, chunk), kPanel * getChunk()));
+    return e.at(panel.base,
+                e.mul(indexOf(e, chunk), getUnpackedChunkBytes()));
   if (!encoding.getBlock())
     return e.at(panel.base, e.mul(indexOf(e, chunk), 64));
   int64_t blocks = encoding.getGroupBlocks(), chunks = getGroupChunks();
   int64_t groupBytes = encoding.getGroupBytes();
   Value offset;
+  if (isFloat8()) {
+    int64_t parts = encoding.getBlock() / getChunk();
+    Value index = indexOf(e, chunk);
+    offset = e.add(e.mul(e.div(index, parts), groupBytes),
+                   e.mul(e.rem(index, parts),
+                         encoding.getBlockBytes() / parts));
+    return e.at(panel.base, e.add(offset, encoding.getGroupScaleBytes()));
+  }
   if (chunks % blocks == 0) {
     offset = e.mul(chunk.group, chunks / blocks * groupBytes);
     offset = e.add(offset, chunk.index / blocks * groupBytes +
@@ -136,7 +159,7 @@ Value DotPrimitive::scalesAt(Emit &e, const Panel &panel, Chunk chunk) const {
   if (unpacked)
     return e.at(panel.scales, e.mul(indexOf(e, chunk), kPanel * 4));
   int64_t blocks = encoding.getGroupBlocks();
-  Value index = indexOf(e, chunk);
+  Value index = e.div(indexOf(e, chunk), encoding.getBlock() / getChunk());
   return e.at(panel.base,
               e.add(e.mul(e.div(index, blocks), encoding.getGroupBytes()),
                     e.mul(e.rem(index, blocks),
@@ -158,18 +181,18 @@ DotPrimitive DotPrimitive::getUnpacked() const {
 }
 
 int64_t DotPrimitive::getUnpackedBytes() const {
-  return getScaledGroups() * getGroupChunks() * kPanel * (getChunk() + 4);
+  return getSlabGroups() * getGroupChunks() *
+         (getUnpackedChunkBytes() + kPanel * 4);
 }
 
 DotPrimitive::Panel DotPrimitive::unpackedAt(Emit &e, Value address,
                                              Value first,
                                              const Panel &packed) const {
   // Addresses as if the groups before the first were there too.
-  int64_t chunks = getGroupChunks();
-  Value base = e.at(address, e.mul(first, -chunks * kPanel * getChunk()));
-  Value scales =
-      e.at(e.at(address, getScaledGroups() * chunks * kPanel * getChunk()),
-           e.mul(first, -chunks * kPanel * 4));
+  int64_t chunks = getGroupChunks(), bytes = getUnpackedChunkBytes();
+  Value base = e.at(address, e.mul(first, -chunks * bytes));
+  Value scales = e.at(e.at(address, getSlabGroups() * chunks * bytes),
+                      e.mul(first, -chunks * kPanel * 4));
   return {base, packed.rowScales, scales};
 }
 
@@ -242,17 +265,22 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
                                                 Chunk chunk,
                                                 int64_t line) const {
   if (unpacked) {
-    int64_t size = kPanel * getLine();
-    return {e.load(e.vecType(size / 4, e.b.getI32Type()),
-                   e.at(quantsAt(e, panel, chunk), line * size), 64)};
+    int64_t size = getUnpackedChunkBytes() / getChunk() * getLine();
+    Type type = kind == Kind::BF16Dot
+                    ? e.vecType(size / 2, e.b.getBF16Type())
+                    : e.vecType(size / 4, e.b.getI32Type());
+    return {e.load(type, e.at(quantsAt(e, panel, chunk), line * size), 64)};
   }
   Value address = e.at(quantsAt(e, panel, chunk), line * 64);
   Type words = e.vecType(kPanel, e.b.getI32Type());
   if (encoding.getScheme() == r1::Scheme::F32)
     return {e.load(e.f32Vec(kPanel), address, 64)};
-  if (kind == Kind::BF16Dot)
+  if (kind == Kind::BF16Dot && !isFloat8())
     return {e.load(e.vecType(2 * kPanel, e.b.getBF16Type()), address, 64)};
   Value loaded = e.load(words, address, 64);
+  if (isFloat8())
+    return kind == Kind::BF16Dot ? float8.convert(e, loaded)
+                                 : float8ToFloats(e, loaded);
   if (encoding.getScheme() == r1::Scheme::BF16) {
     // A pair is one word: the even column below, the odd one above.
     Value even =
@@ -357,9 +385,12 @@ DotPrimitive::Operand DotPrimitive::loadActivations(Emit &e, ArrayRef<Row> rows,
       break;
     }
     case Kind::BF16Dot: {
-      Value pair =
-          e.load(e.b.getI32Type(), e.at(row.values, e.mul(first, 2)), 4);
-      if (exist < 2)
+      Value pair = exist > 0
+                       ? e.load(e.b.getI32Type(),
+                                e.at(row.values, e.mul(e.add(first, column), 2)),
+                                4)
+                       : e.i32(0);
+      if (exist == 1)
         pair = arith::AndIOp::create(e.b, e.loc, pair, e.i32(0xffff));
       result.push_back(LLVM::BitcastOp::create(
           e.b, e.loc, e.vecType(2 * kPanel, e.b.getBF16Type()),
@@ -577,6 +608,8 @@ Value sputnik::cpu::loadWeight(Emit &e, r1::EncodingAttr encoding,
   }
   if (!isNibbles(encoding)) {
     Value byte = e.load(byteType, e.at(quants, index(inBlock, step)), 1);
+    if (encoding.getScheme() == r1::Scheme::FP8)
+      return e.mulf(float8ToFloat(e, byte), scale);
     return e.mulf(arith::SIToFPOp::create(e.b, e.loc, e.f32Type(), byte),
                   scale);
   }

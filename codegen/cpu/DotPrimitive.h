@@ -5,14 +5,15 @@
 #define SPUTNIK_CODEGEN_CPU_DOTPRIMITIVE_H
 
 #include "codegen/cpu/ByteDot.h"
+#include "codegen/cpu/Float8.h"
 
 #include <optional>
 
 namespace sputnik::cpu {
 
 /// How a panel of 16 packed weight rows meets activation rows. Columns come in
-/// chunks: all columns that share a weight's scale, or one step of the encoding
-/// where there are no scales; and chunks in groups, of which some in a row share
+/// chunks: up to 32 columns that share a weight's scale, or one step of the
+/// encoding where there are no scales; and chunks in groups, of which some in a row share
 /// a scale of the activations. A chunk is a few lines of 64 weight bytes; each line is
 /// multiplied by the same columns of every activation row and added to partial
 /// sums, which go into f32 sums when the chunk is done, and those into the sums
@@ -25,7 +26,7 @@ public:
   /// The instruction that multiplies.
   enum class Kind {
     FMA,     ///< f32 activations.
-    BF16Dot, ///< bf16 pairs times bf16 pairs.
+    BF16Dot, ///< bf16 pairs times bf16 pairs; fp8 becomes those.
     Int8Dot, ///< weight bytes times signed bytes, a ByteDot.
   };
 
@@ -46,6 +47,8 @@ public:
   /// Whether activations have scales, and how many groups share one.
   bool scalesActivations() const { return kind == Kind::Int8Dot; }
   int64_t getScaledGroups() const;
+  /// Groups whose columns are unpacked together.
+  int64_t getSlabGroups() const;
   /// Columns of one line of 64 weight bytes.
   int64_t getLine() const;
 
@@ -96,10 +99,12 @@ public:
   mlir::Value scaleRows(Emit &e, const Panel &panel, mlir::Value sum) const;
 
   /// Whether it pays to unpack() panels that meet many rows.
-  bool unpacks() const { return kind == Kind::Int8Dot; }
+  bool unpacks() const {
+    return kind == Kind::Int8Dot || (kind == Kind::BF16Dot && isFloat8());
+  }
   /// The primitive that reads unpacked panels.
   DotPrimitive getUnpacked() const;
-  /// Bytes of an unpacked panel's columns that share a scale of the activations.
+  /// Bytes of the columns of an unpacked panel that are unpacked together.
   int64_t getUnpackedBytes() const;
   /// Such columns at `address`, from those of group `first` on. The rows' scales
   /// stay with `packed`.
@@ -130,7 +135,14 @@ private:
   /// Columns that one operand covers.
   int64_t getStep() const;
   /// Whether pairs of activation rows meet the weights.
-  bool inPairs() const { return unpacked && bytes->hasPairs(); }
+  bool inPairs() const {
+    return kind == Kind::Int8Dot && unpacked && bytes->hasPairs();
+  }
+  bool isFloat8() const { return encoding.getScheme() == r1::Scheme::FP8; }
+  /// Bytes of a chunk's operands, unpacked.
+  int64_t getUnpackedChunkBytes() const {
+    return kPanel * getChunk() * (kind == Kind::BF16Dot ? 2 : 1);
+  }
   Operand unpackBytes(Emit &e, mlir::Value bytes) const;
   /// Index of a chunk among all.
   mlir::Value indexOf(Emit &e, Chunk chunk) const;
@@ -149,6 +161,7 @@ private:
   /// The bytes that nibbles stand for, moved up by the weight offset, and what
   /// extracts a nibble from each byte: a register each.
   mlir::Value table, nibbleMask;
+  Float8Pairs float8;
 };
 
 /// Weight [row, column] as f32, in any encoding: slow, for oracles and lookups.

@@ -193,20 +193,28 @@ void LinearKernel::multiplySlab(Value panel, int64_t inUnit, int64_t count,
   Value zero = p.splat(p.f32Vec(kPanel), 0.0);
   forTiles(input.count, [&](Value row) {
     SmallVector<DotPrimitive::Row> rows = tileRows(row, tile.rows);
-    SmallVector<Value> zeros(count * tile.rows, zero);
-    SmallVector<Value> sums = forGroups(
-        zeros, [&](Value group, int64_t width, ValueRange carried) {
-          return multiplyGroup(p, unpacked, rows, group, width, carried);
-        });
     Value tileSums =
         p.at(slabSums, p.add(p.mul(row, unitPanels * 64), inUnit * 64));
+    auto placeOf = [&](int64_t i) {
+      return p.at(tileSums,
+                  (i % tile.rows * unitPanels + i / tile.rows) * 64);
+    };
+    auto before = [&](int64_t i) -> Value {
+      return arith::SelectOp::create(
+          p.b, p.loc, starts, zero, p.load(p.f32Vec(kPanel), placeOf(i), 64));
+    };
+    SmallVector<Value> sums(count * tile.rows, zero);
+    if (!dot.scalesActivations())
+      for (auto [i, sum] : llvm::enumerate(sums))
+        sum = before(i);
+    sums = forGroups(
+        sums, [&](Value group, int64_t width, ValueRange carried) {
+          return multiplyGroup(p, unpacked, rows, group, width, carried);
+        });
     for (auto [i, sum] : llvm::enumerate(sums)) {
-      int64_t t = i % tile.rows;
-      Value place =
-          p.at(tileSums, (t * unitPanels + i / tile.rows) * 64);
-      Value before = arith::SelectOp::create(
-          p.b, p.loc, starts, zero, p.load(p.f32Vec(kPanel), place, 64));
-      p.store(dot.finishGroup(p, sum, rows[t], index, before), place, 64);
+      if (dot.scalesActivations())
+        sum = dot.finishGroup(p, sum, rows[i % tile.rows], index, before(i));
+      p.store(sum, placeOf(i), 64);
     }
   });
 }

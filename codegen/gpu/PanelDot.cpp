@@ -26,6 +26,8 @@ FailureOr<PanelDot> PanelDot::get(r1::EncodingAttr encoding, Type element) {
     if (!element.isInteger(8))
       return failure();
     return PanelDot(encoding, /*integer=*/true);
+  case r1::Scheme::FP8:
+    return failure();
   }
   return failure();
 }

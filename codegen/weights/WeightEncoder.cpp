@@ -3,6 +3,8 @@
 #include "codegen/weights/WeightEncoder.h"
 
 #include "codegen/weights/BlockQuantizer.h"
+#include "codegen/weights/Float8.h"
+#include "importer/TensorType.h"
 
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/Endian.h"
@@ -19,6 +21,7 @@ static_assert(endianness::native == endianness::little,
               "the image is written in the order of memory");
 
 constexpr int64_t kBlock = r1::kQuantBlock;
+constexpr int64_t kFloat8Block = r1::kFloat8Block;
 
 /// Byte b of every four holds columns b and 4 + b of eight.
 void packNibbles(const int8_t *quants, uint8_t *out) {
@@ -67,6 +70,18 @@ void roundToScheme(r1::Scheme scheme, int64_t columns,
           block[i] = quantValue(scheme, quantized.quants[i]) * quantized.scale;
       }
     return;
+  case r1::Scheme::FP8:
+    for (; !values.empty(); values = values.drop_front(columns))
+      for (int64_t column = 0; column < columns; column += kFloat8Block) {
+        uint8_t bytes[kFloat8Block];
+        MutableArrayRef<float> block =
+            values.slice(column, std::min(kFloat8Block, columns - column));
+        const float scale = quantizeFloat8(block, 0, bytes);
+        dequantize(TensorType::F8E4M3, bytes, block.data(), block.size());
+        for (float &value : block)
+          value *= scale;
+      }
+    return;
   }
 }
 
@@ -94,12 +109,12 @@ WeightEncoder::WeightEncoder(mlir::RankedTensorType type) {
   if (scaleBytes) {
     unitBytes = 4;
     blockBytes = encoding.getBlockBytes();
+    blockCount = divideCeil(columns, encoding.getBlock());
     groupBlocks = encoding.getGroupBlocks();
     groupBytes = encoding.getGroupBytes();
     groupScaleBytes = encoding.getGroupScaleBytes();
-    rowQuantBytes = divideCeil(columns, kBlock) * blockBytes / panel;
-    rowScaleOffset = alignTo(
-        rowQuantBytes + divideCeil(columns, kBlock) * scaleBytes, 4);
+    rowQuantBytes = blockCount * blockBytes / panel;
+    rowScaleOffset = alignTo(rowQuantBytes + blockCount * scaleBytes, 4);
     rowBytes = rowScaleOffset + rowScaleBytes;
     panelScaleOffset = encoding.getRowScaleOffset(columns);
     bytesPerPanel = encoding.getPanelBytes(columns);
@@ -115,7 +130,8 @@ WeightEncoder::WeightEncoder(mlir::RankedTensorType type) {
     stored.resize(rowBytes * panel);
 }
 
-void WeightEncoder::storeRow(ArrayRef<float> values, uint8_t *row) {
+void WeightEncoder::storeRow(ArrayRef<float> values, ArrayRef<float> scales,
+                             uint8_t *row) {
   switch (scheme) {
   case r1::Scheme::F32:
     std::memcpy(row, values.data(), columns * sizeof(float));
@@ -129,6 +145,8 @@ void WeightEncoder::storeRow(ArrayRef<float> values, uint8_t *row) {
   case r1::Scheme::Q8:
   case r1::Scheme::Q4Plain:
     return storeBlocks(values, row);
+  case r1::Scheme::FP8:
+    return storeFloat8(values, scales, row);
   case r1::Scheme::Q4:
     quantizeQ4(values, {}, q4);
     for (size_t i = 0; i < q4.nibbles.size(); i += kBlock)
@@ -154,6 +172,21 @@ void WeightEncoder::storeBlocks(ArrayRef<float> values, uint8_t *row) {
   }
 }
 
+void WeightEncoder::storeFloat8(ArrayRef<float> values, ArrayRef<float> scales,
+                                uint8_t *row) {
+  uint8_t *scaleAt = row + rowQuantBytes;
+  for (int64_t column = 0; column < columns; column += kFloat8Block) {
+    const int64_t count = std::min(kFloat8Block, columns - column);
+    const ArrayRef<float> of =
+        scales.empty() ? scales : scales.slice(column, count);
+    const float known = !of.empty() && all_equal(of) ? of.front() : 0;
+    const float scale =
+        quantizeFloat8(values.slice(column, count), known, row + column);
+    std::memcpy(scaleAt, &scale, sizeof(scale));
+    scaleAt += scaleBytes;
+  }
+}
+
 void WeightEncoder::loadRow(const uint8_t *row,
                             MutableArrayRef<float> values) {
   switch (scheme) {
@@ -170,6 +203,8 @@ void WeightEncoder::loadRow(const uint8_t *row,
   case r1::Scheme::Q8:
   case r1::Scheme::Q4Plain:
     return loadBlocks(row, values);
+  case r1::Scheme::FP8:
+    return loadFloat8(row, values);
   case r1::Scheme::Q4: {
     int8_t nibbles[kBlock];
     float scale;
@@ -203,23 +238,41 @@ void WeightEncoder::loadBlocks(const uint8_t *row,
   }
 }
 
+void WeightEncoder::loadFloat8(const uint8_t *row,
+                               MutableArrayRef<float> values) {
+  dequantize(TensorType::F8E4M3, row, values.data(), columns);
+  for (int64_t i = 0; i < columns; ++i) {
+    float scale;
+    std::memcpy(&scale, row + rowQuantBytes + i / kFloat8Block * scaleBytes,
+                sizeof(scale));
+    values[i] *= scale;
+  }
+}
+
 void WeightEncoder::encode(ArrayRef<float> values, int64_t rows,
-                           MutableArrayRef<uint8_t> out) {
+                           MutableArrayRef<uint8_t> out,
+                           ArrayRef<float> scales) {
   for (int64_t row = 0; row < rows; row += panel)
-    encodePanel(values.slice(row * columns), std::min(panel, rows - row),
+    encodePanel(values.slice(row * columns),
+                scales.empty() ? scales : scales.slice(row * columns),
+                std::min(panel, rows - row),
                 out.data() + row / panel * bytesPerPanel);
 }
 
-void WeightEncoder::encodePanel(ArrayRef<float> values, int64_t rows,
-                                uint8_t *out) {
+void WeightEncoder::encodePanel(ArrayRef<float> values, ArrayRef<float> scales,
+                                int64_t rows, uint8_t *out) {
+  const auto store = [&](int64_t r, uint8_t *row) {
+    const int64_t first = r * columns;
+    storeRow(values.slice(first, columns),
+             scales.empty() ? scales : scales.slice(first, columns), row);
+  };
   if (stored.empty()) {
     std::memset(out, 0, rowBytes);
-    storeRow(values.take_front(columns), out);
-    return;
+    return store(0, out);
   }
   std::memset(stored.data(), 0, stored.size());
   for (int64_t r = 0; r < rows; ++r)
-    storeRow(values.slice(r * columns, columns), stored.data() + r * rowBytes);
+    store(r, stored.data() + r * rowBytes);
   std::memset(out, 0, bytesPerPanel);
   forEachUnit(panel, [&](uint64_t at, uint64_t from, auto bytes) {
     std::memcpy(out + at, stored.data() + from, bytes);
@@ -256,7 +309,7 @@ void WeightEncoder::forEachUnit(int64_t rows, Copy copy) const {
   if (!scaleBytes)
     return ofSize(0, 0, rowQuantBytes / unitBytes, unitBytes);
   const uint64_t inRow = blockBytes / panel;
-  for (int64_t block = 0; block < divideCeil(columns, kBlock); ++block) {
+  for (int64_t block = 0; block < blockCount; ++block) {
     const uint64_t group = block / groupBlocks * groupBytes;
     const int64_t inGroup = block % groupBlocks;
     ofSize(group + inGroup * panel * scaleBytes,

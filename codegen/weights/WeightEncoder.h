@@ -30,8 +30,11 @@ public:
   /// Writes `rows` rows, the first of them at a panel's start, to `out`, which
   /// has room for whole panels. Missing rows and columns become zero; in `q4`,
   /// which has no zero, missing columns become the value 1 of the table.
+  /// `scales`, of interest to `fp8` alone, has for each value the scale that it
+  /// was stored with, 0 if there was none, or is empty.
   void encode(llvm::ArrayRef<float> values, int64_t rows,
-              llvm::MutableArrayRef<uint8_t> out);
+              llvm::MutableArrayRef<uint8_t> out,
+              llvm::ArrayRef<float> scales = {});
 
   /// Writes the values of the first `rows` rows that lie at `bytes`, whole
   /// panels, to `out`.
@@ -39,13 +42,18 @@ public:
               llvm::MutableArrayRef<float> out);
 
 private:
-  void encodePanel(llvm::ArrayRef<float> values, int64_t rows, uint8_t *out);
+  void encodePanel(llvm::ArrayRef<float> values, llvm::ArrayRef<float> scales,
+                   int64_t rows, uint8_t *out);
   void decodePanel(const uint8_t *bytes, int64_t rows,
                    llvm::MutableArrayRef<float> out);
-  void storeRow(llvm::ArrayRef<float> values, uint8_t *row);
+  void storeRow(llvm::ArrayRef<float> values, llvm::ArrayRef<float> scales,
+                uint8_t *row);
   void storeBlocks(llvm::ArrayRef<float> values, uint8_t *row);
+  void storeFloat8(llvm::ArrayRef<float> values, llvm::ArrayRef<float> scales,
+                   uint8_t *row);
   void loadRow(const uint8_t *row, llvm::MutableArrayRef<float> values);
   void loadBlocks(const uint8_t *row, llvm::MutableArrayRef<float> values);
+  void loadFloat8(const uint8_t *row, llvm::MutableArrayRef<float> values);
   /// Calls copy(offset in a panel, offset in `stored`, bytes) for everything
   /// of the first `rows` rows that lies together in both.
   template <typename Copy> void forEachUnit(int64_t rows, Copy copy) const;
@@ -57,7 +65,7 @@ private:
   uint64_t scaleBytes, rowScaleBytes;
   /// Of a panel's blocks and groups, as r1.encoding counts them.
   uint64_t blockBytes, groupBytes, groupScaleBytes;
-  int64_t groupBlocks;
+  int64_t groupBlocks, blockCount;
   /// Bytes of one row with its missing columns, up to its scales, up to the
   /// row's own scale, and with that.
   uint64_t rowQuantBytes, rowScaleOffset, rowBytes;

@@ -10,6 +10,7 @@
 #include "llvm/Support/Path.h"
 
 #include <cmath>
+#include <utility>
 
 using namespace llvm;
 
@@ -205,6 +206,11 @@ Error WeightProgram::sourceError(const Source &source,
                               message);
 }
 
+bool WeightProgram::hasBlockScales() const {
+  return any_of(nodes,
+                [](const Node &node) { return node.kind == Kind::BlockScale; });
+}
+
 //===----------------------------------------------------------------------===//
 // Running
 //===----------------------------------------------------------------------===//
@@ -215,10 +221,25 @@ Error WeightProgram::Evaluator::evaluate(const WeightProgram &program,
   return run(program, program.nodes.size() - 1, layer, first, count, out);
 }
 
+Error WeightProgram::Evaluator::evaluateScales(const WeightProgram &program,
+                                               int64_t layer, int64_t first,
+                                               int64_t count, float *out) {
+  scalesOnly = true;
+  Error error = evaluate(program, layer, first, count, out);
+  scalesOnly = false;
+  return error;
+}
+
 Error WeightProgram::Evaluator::run(const WeightProgram &program,
                                     unsigned index, int64_t layer,
                                     int64_t first, int64_t count, float *out) {
   const Node &node = program.nodes[index];
+  const bool computes = node.kind == Kind::Read || node.kind == Kind::Round ||
+                        node.kind == Kind::ScaleColumns;
+  if (scalesOnly && computes) {
+    std::fill_n(out, count * node.columns, 0.0f);
+    return Error::success();
+  }
   switch (node.kind) {
   case Kind::Read:
     return runRead(program, index, layer, first, count, out);
@@ -436,7 +457,10 @@ Error WeightProgram::Evaluator::runBlockScale(const WeightProgram &program,
                                               int64_t first, int64_t count,
                                               float *out) {
   const Node &node = program.nodes[index];
-  if (Error error = run(program, node.inputs[0], layer, first, count, out))
+  if (scalesOnly)
+    std::fill_n(out, count * node.columns, 1.0f);
+  else if (Error error =
+               run(program, node.inputs[0], layer, first, count, out))
     return error;
   const auto [rows, columns] = node.block;
   const int64_t across = divideCeil(node.columns, columns);
@@ -447,8 +471,11 @@ Error WeightProgram::Evaluator::runBlockScale(const WeightProgram &program,
   const int64_t firstScale = scaleRow(first);
   const int64_t scaleRows = scaleRow(first + count - 1) - firstScale + 1;
   std::vector<float> scales(scaleRows * across);
-  if (Error error = run(program, node.inputs[1], layer, firstScale, scaleRows,
-                        scales.data()))
+  const bool replaced = std::exchange(scalesOnly, false);
+  Error error = run(program, node.inputs[1], layer, firstScale, scaleRows,
+                    scales.data());
+  scalesOnly = replaced;
+  if (error)
     return error;
   for (int64_t row = 0; row < count; ++row) {
     const float *scale =

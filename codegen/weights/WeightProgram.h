@@ -30,6 +30,8 @@ public:
   /// The result's type. Values are not rounded to its encoding.
   mlir::RankedTensorType type() const { return resultType; }
   r1::EncodingAttr encoding() const { return r1::getEncoding(resultType); }
+  /// Whether some values are stored with scales of blocks.
+  bool hasBlockScales() const;
 
   /// Runs a program for one tile after another; one per thread.
   class Evaluator {
@@ -39,6 +41,10 @@ public:
     /// that can no longer be read.
     llvm::Error evaluate(const WeightProgram &program, int64_t layer,
                          int64_t first, int64_t count, float *out);
+    /// Writes for each of these values the scale of its block, if it is the
+    /// product of that and what a file stores, else 0.
+    llvm::Error evaluateScales(const WeightProgram &program, int64_t layer,
+                               int64_t first, int64_t count, float *out);
     /// Gives back the memory of the pages that evaluate() has read.
     void releasePages();
 
@@ -71,6 +77,8 @@ public:
       llvm::ArrayRef<uint8_t> file;
     };
     llvm::SmallVector<Touched, 8> touched;
+    /// Values are replaced by the scales of their blocks.
+    bool scalesOnly = false;
   };
 
 private:

@@ -61,13 +61,18 @@ private:
     double energy, error;
   };
 
+  /// What a thread keeps from tile to tile.
+  struct Buffers {
+    std::vector<float> values, scales;
+    std::vector<uint8_t> encoded;
+  };
+
   void work();
   std::optional<uint64_t> takeTile();
   const Unit &unitOf(uint64_t tile) const;
   Expected<Finished> writeTile(uint64_t tile,
                                WeightProgram::Evaluator &evaluator,
-                               std::vector<float> &values,
-                               std::vector<uint8_t> &encoded);
+                               Buffers &buffers);
   void finish(uint64_t tile, Expected<Finished> result);
 
   WeightSink &sink;
@@ -156,8 +161,7 @@ const Unit &WeightWriter::unitOf(uint64_t tile) const {
 
 Expected<WeightWriter::Finished>
 WeightWriter::writeTile(uint64_t tile, WeightProgram::Evaluator &evaluator,
-                        std::vector<float> &values,
-                        std::vector<uint8_t> &encoded) {
+                        Buffers &buffers) {
   const Unit &unit = unitOf(tile);
   const PlacedWeight &weight = *unit.weight;
   const WeightProgram &program = weight.program;
@@ -165,9 +169,17 @@ WeightWriter::writeTile(uint64_t tile, WeightProgram::Evaluator &evaluator,
   const int64_t first = (tile - unit.firstTile) * weight.tileRows;
   const int64_t rows = std::min(weight.tileRows, program.rows() - first);
 
+  auto &[values, scales, encoded] = buffers;
   values.resize(rows * program.columns());
   Error error =
       evaluator.evaluate(program, unit.layer, first, rows, values.data());
+  scales.clear();
+  if (!error && encoding.getScheme() == r1::Scheme::FP8 &&
+      program.hasBlockScales()) {
+    scales.resize(values.size());
+    error = evaluator.evaluateScales(program, unit.layer, first, rows,
+                                     scales.data());
+  }
   evaluator.releasePages();
   if (error)
     return error;
@@ -178,7 +190,7 @@ WeightWriter::writeTile(uint64_t tile, WeightProgram::Evaluator &evaluator,
 
   WeightEncoder encoder(program.type());
   encoded.resize(encoder.panelBytes() * divideCeil(rows, encoding.getPanel()));
-  encoder.encode(values, rows, encoded);
+  encoder.encode(values, rows, encoded, scales);
   const uint64_t offset =
       unit.offset + first / encoding.getPanel() * encoder.panelBytes();
   if (Error error = sink.write(offset, encoded))
@@ -230,10 +242,9 @@ void WeightWriter::finish(uint64_t tile, Expected<Finished> result) {
 
 void WeightWriter::work() {
   WeightProgram::Evaluator evaluator;
-  std::vector<float> values;
-  std::vector<uint8_t> encoded;
+  Buffers buffers;
   while (std::optional<uint64_t> tile = takeTile())
-    finish(*tile, writeTile(*tile, evaluator, values, encoded));
+    finish(*tile, writeTile(*tile, evaluator, buffers));
 }
 
 Expected<ContentId> WeightWriter::run() {

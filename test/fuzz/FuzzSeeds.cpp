@@ -7,6 +7,9 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cstring>
+#include <tuple>
+
 using namespace llvm;
 using namespace sputnik::testing;
 
@@ -38,6 +41,17 @@ int main(int argc, char **argv) {
     write("FuzzJson", type, smallConfig(type));
     write("FuzzGguf", type, smallGguf(type).build());
   }
+  write("FuzzConfig", "deepseek_v3", smallDeepSeekConfig());
+  write("FuzzJson", "deepseek_v3", smallDeepSeekConfig());
+  for (auto [name, number, wrong] :
+       {std::tuple("latent", "\"kv_lora_rank\": 4", "\"kv_lora_rank\": 0"),
+        std::tuple("experts", "\"n_routed_experts\": 8",
+                   "\"n_routed_experts\": 9"),
+        std::tuple("blocks", "[128, 128]", "[128]")}) {
+    std::string broken = smallDeepSeekConfig();
+    broken.replace(broken.find(number), std::strlen(number), wrong);
+    write("FuzzConfig", ("deepseek_v3_" + Twine(name)).str(), broken);
+  }
   const std::string scaled =
       smallConfig("llama").substr(0, smallConfig("llama").size() - 1);
   write("FuzzConfig", "llama3",
@@ -66,6 +80,49 @@ int main(int argc, char **argv) {
   write("FuzzSafeTensors", "model", safeTensorsOfZeros(smallTensors("qwen3")));
 
   write("FuzzGguf", "empty", GgufWriter().build());
+  GgufWriter experts;
+  experts.text("general.architecture", "deepseek2")
+      .text("deepseek2.rope.scaling.type", "yarn")
+      .boolean("deepseek2.expert_weights_norm", true)
+      .f32("deepseek2.attention.layer_norm_rms_epsilon", 1e-6f)
+      .f32("deepseek2.rope.freq_base", 10000)
+      .f32("deepseek2.rope.scaling.factor", 4)
+      .f32("deepseek2.rope.scaling.yarn_log_multiplier", 0.1f)
+      .f32("deepseek2.expert_weights_scale", 2.5f);
+  const std::pair<StringLiteral, uint32_t> numbers[] = {
+      {"block_count", 2},
+      {"context_length", 64},
+      {"embedding_length", 8},
+      {"feed_forward_length", 12},
+      {"attention.head_count", 2},
+      {"attention.head_count_kv", 1},
+      {"attention.key_length", 6},
+      {"attention.value_length", 4},
+      {"attention.key_length_mla", 6},
+      {"attention.value_length_mla", 4},
+      {"attention.q_lora_rank", 6},
+      {"attention.kv_lora_rank", 4},
+      {"rope.dimension_count", 2},
+      {"vocab_size", 10},
+      {"leading_dense_block_count", 1},
+      {"expert_count", 8},
+      {"expert_used_count", 2},
+      {"expert_shared_count", 1},
+      {"expert_feed_forward_length", 6},
+      {"expert_gating_func", 2},
+      {"expert_group_count", 4},
+      {"expert_group_used_count", 2},
+      {"rope.scaling.original_context_length", 16}};
+  for (auto [key, value] : numbers)
+    experts.u32(("deepseek2." + key).str(), value);
+  // Experts merged and one by one, heads whole and in halves.
+  experts.tensor("blk.0.attn_kv_b.weight", {4, 16}, /*F32=*/0,
+                 std::string(256, '\0'));
+  experts.tensor("blk.1.attn_k_b.weight", {4, 4, 2}, 0, std::string(128, '\0'));
+  experts.tensor("blk.1.ffn_gate.3.weight", {8, 6}, 0, std::string(192, '\0'));
+  experts.tensor("blk.1.ffn_up_exps.weight", {8, 6, 8}, 0,
+                 std::string(1536, '\0'));
+  write("FuzzGguf", "deepseek2", experts.build());
   GgufWriter blocks;
   blocks.text("general.architecture", "qwen3").u32("general.alignment", 8);
   blocks.alignment = 8;

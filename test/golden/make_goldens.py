@@ -452,14 +452,22 @@ DEEPSEEK_NAMES = {
     "post_attention_layernorm": "ffn_norm", "gate": "ffn_gate_inp"}
 
 
-def deepseek_tensors(case, model, split_heads):
-    """Matrices in BF16. With split_heads, kv_b as the transposed k_b and v_b; without, all three."""
+def deepseek_tensors(case, model, heads_as):
+    """Matrices in BF16. heads_as says how kv_b is stored: "split", as the transposed k_b and v_b, "all", as
+    these and the whole; "old" files have the whole alone, and experts one by one."""
     extra, inner, tensors = case["extra"], case["extra"]["moe_intermediate_size"], []
     key, value = extra["qk_nope_head_dim"], extra["v_head_dim"]
 
     def put(name, values):
         plain = values.ndim == 1 or "ffn_gate_inp" in name
         tensors.append((name, values, gguf.TYPE_F32 if plain else gguf.TYPE_BF16))
+
+    def put_experts(name, values):
+        if heads_as != "old":
+            put(f"{name}_exps.weight", values)
+            return
+        for expert, matrix in enumerate(values):
+            put(f"{name}.{expert}.weight", matrix)
 
     for name, tensor in model.state_dict().items():
         values = tensor.float().numpy()
@@ -469,20 +477,21 @@ def deepseek_tensors(case, model, split_heads):
             continue
         block, last = f"blk.{parts[2]}.", parts[-2]
         if name.endswith("experts.gate_up_proj"):
-            put(block + "ffn_gate_exps.weight", values[:, :inner])
-            put(block + "ffn_up_exps.weight", values[:, inner:])
+            put_experts(block + "ffn_gate", values[:, :inner])
+            put_experts(block + "ffn_up", values[:, inner:])
         elif name.endswith("experts.down_proj"):
-            put(block + "ffn_down_exps.weight", values)
+            put_experts(block + "ffn_down", values)
         elif name.endswith("e_score_correction_bias"):
             put(block + "exp_probs_b.bias", values)
         elif last == "kv_b_proj":
             heads = values.reshape(case["heads"], key + value, -1)
             k, v = heads[:, :key].swapaxes(1, 2), heads[:, key:]
-            if not split_heads:
+            if heads_as != "split":
                 put(block + "attn_kv_b.weight", values)
                 k, v = k.reshape(-1, key), v.reshape(-1, v.shape[2])
-            put(block + "attn_k_b.weight", k)
-            put(block + "attn_v_b.weight", v)
+            if heads_as != "old":
+                put(block + "attn_k_b.weight", k)
+                put(block + "attn_v_b.weight", v)
         elif "shared_experts" in name:
             put(block + f"ffn_{last[:-5]}_shexp.weight", values)
         else:
@@ -491,10 +500,10 @@ def deepseek_tensors(case, model, split_heads):
 
 
 def make_deepseek_gguf(name, case, model, measured):
-    for suffix, split_heads in (("split", True), ("all", False)):
-        folder = fresh(f"{name}-gguf-kvb-{suffix}")
+    for heads_as in ("split", "all", "old"):
+        folder = fresh(f"{name}-gguf-kvb-{heads_as}")
         gguf.write(folder / "model.gguf", deepseek_metadata(case, model.config),
-                   deepseek_tensors(case, model, split_heads))
+                   deepseek_tensors(case, model, heads_as))
         write_golden(folder, "model.gguf", case["vocab"], measured, f"../{name}/golden.bin")
 
 

@@ -1,5 +1,4 @@
-//===- FullSizeTest.cpp - Shapes of real models, in the long mode
-//----------===//
+//===- FullSizeTest.cpp - Shapes of real models, in the long mode ---------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A checkpoint of 3.5 GB compiles within 1 GB of anonymous memory and runs; the
@@ -8,12 +7,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "test/models/Memory.h"
 #include "test/models/Process.h"
 
 #include <chrono>
-#include <sys/wait.h>
-#include <thread>
-#include <unistd.h>
 
 using namespace llvm;
 using namespace sputnik;
@@ -48,38 +45,6 @@ void writeConfig(const Shape &shape, StringRef folder) {
      << " \"rope_theta\": 10000, \"tie_word_embeddings\": false,"
      << " \"bos_token_id\": 151643, \"eos_token_id\": 151643,"
      << " \"torch_dtype\": \"bfloat16\", \"use_sliding_window\": false}\n";
-}
-
-/// Anonymous memory of a process in bytes, 0 once it has ended.
-uint64_t anonymousMemory(pid_t process) {
-  auto status =
-      MemoryBuffer::getFileAsStream("/proc/" + Twine(process) + "/status");
-  if (!status)
-    return 0;
-  StringRef rest = (*status)->getBuffer().split("RssAnon:").second.ltrim();
-  uint64_t kilobytes = 0;
-  return rest.consumeInteger(10, kilobytes) ? 0 : kilobytes << 10;
-}
-
-/// Runs a program; gives the most anonymous memory it was seen to hold.
-uint64_t peakOf(std::vector<std::string> command) {
-  std::vector<char *> arguments;
-  for (std::string &argument : command)
-    arguments.push_back(argument.data());
-  arguments.push_back(nullptr);
-  pid_t child = fork();
-  if (child == 0) {
-    execv(arguments[0], arguments.data());
-    _exit(127);
-  }
-  uint64_t peak = 0;
-  int status = 0;
-  while (waitpid(child, &status, WNOHANG) == 0) {
-    peak = std::max(peak, anonymousMemory(child));
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  EXPECT_EQ(status, 0) << join(command, " ");
-  return peak;
 }
 
 double gigabytesAvailable() {

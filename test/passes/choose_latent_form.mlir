@@ -33,6 +33,17 @@ func.func @prefill(%q: tensor<?x32xf32>, %p: tensor<?x16xf32>, %c: !cache, %laye
   return %0 : tensor<?x16xf32>
 }
 
+// Many rows or not, what checks guesses has the form of decode.
+// CHECK-LABEL: func.func @verify
+// CHECK:         r1.latent_attention {{.*}} keys @k_b_absorbed values @v_b {{.*}} form absorbed
+// REMARK: [Passed] {{.*}}absorbed: expanding pays from 25 rows on, @verify has 32
+func.func @verify(%q: tensor<?x32xf32>, %p: tensor<?x16xf32>, %c: !cache, %layer: index, %i: tensor<?xi32>)
+    -> tensor<?x16xf32> attributes {r1.phase = #r1.phase<verify, max_rows = 32>} {
+  %0 = r1.latent_attention %q, %p, %c[%layer] keys @k_b values @v_b at %i, %i scale 0.2
+    : tensor<?x32xf32>, tensor<?x16xf32>, !cache, tensor<?xi32>, tensor<?xi32> -> tensor<?x16xf32>
+  return %0 : tensor<?x16xf32>
+}
+
 // -----
 
 // A weight that is encoded is left as it is.

@@ -7,7 +7,7 @@
 // A weight with an encoding is left alone, whatever the scheme.
 // RUN: %sputnik-opt %s --r1-encode-weights=scheme=bf16 --r1-encode-weights=scheme=f32 | FileCheck %s
 
-// SCHEME: error: override 'q=q3' names no scheme; expected pattern=f32, pattern=bf16, pattern=q8, pattern=q4 or pattern=q4_plain
+// SCHEME: error: override 'q=q3' names no scheme; expected pattern=f32, pattern=bf16, pattern=q8, pattern=q4, pattern=q4_plain or pattern=fp8
 // UNUSED: error: override 'nothing=f32' fits no matrix
 // GLOB: error: override '[=f32': invalid glob pattern
 

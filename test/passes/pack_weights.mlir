@@ -2,6 +2,8 @@
 // RUN: %sputnik-opt %s --r1-encode-weights --r1-pack-weights | FileCheck %s --check-prefix=F32
 // RUN: %sputnik-opt %s --verify-each --r1-encode-weights=scheme=q4 --r1-pack-weights --remarks-filter=r1-pack-weights \
 // RUN:   --remark-format=emitRemark 2>&1 | FileCheck %s --check-prefix=Q4
+// RUN: %sputnik-opt %s --verify-each --r1-encode-weights=scheme=fp8 --r1-pack-weights --remarks-filter=r1-pack-weights \
+// RUN:   --remark-format=emitRemark 2>&1 | FileCheck %s --check-prefix=FP8
 // RUN: %sputnik-opt %s --r1-encode-weights=scheme=bf16 --r1-pack-weights --r1-pack-weights | FileCheck %s
 // RUN: %sputnik-opt %s --r1-pack-weights --remarks-filter=r1-pack-weights --remark-format=emitRemark 2>&1 \
 // RUN:   | FileCheck %s --check-prefix=PLAIN
@@ -12,6 +14,11 @@
 // Q4-DAG: r1.derived @head : tensor<24x32xf32, #r1.encoding<q4, panel = 16, step = 4>>
 // Q4-DAG: r1.derived @tied : tensor<40x32xf32, #r1.encoding<q4, panel = 16, step = 4>>
 // Q4-DAG: r1.derived @embed : tensor<40x32xf32, #r1.encoding<bf16>>
+
+// 8 missing rows of a block of 128 and its scale; rows are filled up before.
+// FP8-DAG: @head lies in panels of 16 rows and steps of 4 columns, 1056 bytes of padding
+// FP8-DAG: r1.derived @head : tensor<24x32xf32, #r1.encoding<fp8, panel = 16, step = 4>>
+// FP8-DAG: r1.derived @embed : tensor<40x32xf32, #r1.encoding<bf16>>
 
 // Without an encoding there is nothing to pack.
 // PLAIN: [Missed] {{.*}}not packed: @head has no encoding yet; r1-encode-weights gives it one

@@ -12,6 +12,8 @@ namespace sputnik::testing {
 static constexpr int64_t prefillRows = 29;
 
 const std::vector<int> kernelOptLevels = {3};
+const std::vector<r1::Scheme> kernelBlockSchemes = {
+    r1::Scheme::Q8, r1::Scheme::Q4, r1::Scheme::Q4Plain};
 
 std::vector<std::string> otherKernelTargets() { return {}; }
 

@@ -143,6 +143,21 @@ std::string smallConfig(StringRef modelType) {
       .str();
 }
 
+std::string smallDeepSeekConfig() {
+  return R"({
+    "model_type": "deepseek_v3", "hidden_size": 8, "intermediate_size": 12,
+    "num_hidden_layers": 3, "num_attention_heads": 2, "vocab_size": 10,
+    "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "q_lora_rank": 6,
+    "kv_lora_rank": 4, "qk_nope_head_dim": 4, "qk_rope_head_dim": 2,
+    "v_head_dim": 4, "n_routed_experts": 8, "num_experts_per_tok": 2,
+    "n_group": 4, "topk_group": 2, "n_shared_experts": 1,
+    "moe_intermediate_size": 6, "first_k_dense_replace": 1,
+    "routed_scaling_factor": 2.5,
+    "quantization_config": {"quant_method": "fp8",
+                            "weight_block_size": [128, 128]}
+  })";
+}
+
 std::vector<ShapedTensor> smallTensors(StringRef modelType) {
   std::vector<ShapedTensor> tensors;
   const auto add = [&](const Twine &name, std::vector<int64_t> shape) {

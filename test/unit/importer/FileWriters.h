@@ -89,6 +89,8 @@ std::string smallConfig(llvm::StringRef modelType);
 std::vector<ShapedTensor> smallTensors(llvm::StringRef modelType);
 /// The same as GGUF, `llama`, with a vocabulary and rope_freqs.
 GgufWriter smallGguf(llvm::StringRef architecture);
+/// A good config.json of deepseek_v3, with scales of blocks.
+std::string smallDeepSeekConfig();
 
 } // namespace sputnik::testing
 

@@ -91,10 +91,18 @@ TEST(Inspect, SizesOfTheFamily) {
     const json::Value report = inspectJson(config.path());
     EXPECT_EQ(number(report, "parameters"), model.parameters);
     EXPECT_EQ(number(report, "parameters_per_token"), model.streamed);
-    EXPECT_EQ(number(report, "compile.bf16.weight_bytes"),
-              2 * model.parameters);
-    EXPECT_EQ(number(report, "compile.bf16.weight_bytes_per_token"),
-              2 * model.streamed);
+    EXPECT_EQ(number(report, "compile.f32.weight_bytes"),
+              4 * model.parameters);
+    EXPECT_EQ(number(report, "compile.f32.weight_bytes_per_token"),
+              4 * model.streamed);
+    // Vectors, which are few, stay f32.
+    const auto expectNear = [&](StringRef key, int64_t bytes) {
+      const int64_t found = number(report, key).value_or(0);
+      EXPECT_GE(found, bytes) << key.str();
+      EXPECT_LE(found, bytes + bytes / 1000) << key.str();
+    };
+    expectNear("compile.bf16.weight_bytes", 2 * model.parameters);
+    expectNear("compile.bf16.weight_bytes_per_token", 2 * model.streamed);
     EXPECT_EQ(number(report, "compile.bf16.kv_bytes_per_token"), model.kvBytes);
     EXPECT_EQ(number(report, "compile.f32.kv_bytes_per_token"),
               2 * model.kvBytes);
@@ -120,7 +128,24 @@ TEST(Inspect, DeepSeekR1) {
   EXPECT_EQ(number(report, "parameters_per_token"),
             36625603584 + 58 * 256 + 187105280 + 9 * 44040192 + 1835008 +
                 7168 * 14336 + 38144);
+  // One expert is a matrix of 44,040,192 values; in fp8 each 128 have a scale of
+  // 4 bytes. A token reads 8 of 256.
+  constexpr int64_t experts = int64_t(59) * 256 * 44040192;
+  EXPECT_EQ(number(report, "compile.fp8.parts.experts.bytes"),
+            experts / 32 * 33);
+  EXPECT_EQ(number(report, "compile.fp8.parts.experts.per_token"),
+            experts / 32 / 32 * 33);
+  EXPECT_EQ(number(report, "compile.bf16.parts.experts.bytes"), 2 * experts);
+  EXPECT_EQ(number(report, "compile.fp8.parts.embedding.bytes"),
+            int64_t(2) * 129280 * 7168);
+  EXPECT_EQ(number(report, "compile.fp8.parts.embedding.per_token"), 0);
+  // 37.9 GB for the 36.6 billion active parameters, 0.7 for the draft head.
+  const double perToken = static_cast<double>(
+      number(report, "compile.fp8.weight_bytes_per_token").value_or(0));
+  EXPECT_NEAR(perToken, 38.6e9, 0.05e9);
   const std::string text = inspect(config.path(), /*json=*/false);
+  EXPECT_NE(text.find("  experts     665,183,059,968"), std::string::npos)
+      << text;
   EXPECT_NE(text.find("yarn, theta 10000, factor 40 beyond 4,096 positions"),
             std::string::npos)
       << text;
@@ -133,14 +158,17 @@ TEST(Inspect, TextOfASmallModel) {
 architecture  qwen3: 2 layers of width 60, 3 heads and 1 KV heads of 128, 77 in the MLP
 tensors       25, 0.717 MB: 25 F32
 parameters    179,372
-  embedding   13,980, 0.028 MB in bf16; each token reads 0.000 MB
-  layers      151,352, 0.303 MB in bf16; each token reads 0.303 MB
-  head        14,040, 0.028 MB in bf16; each token reads 0.028 MB
+  embedding   13,980, 0.028 MB with --quant=bf16; each token reads 0.000 MB
+  layers      151,352, 0.304 MB with --quant=bf16; each token reads 0.304 MB
+  head        14,040, 0.028 MB with --quant=bf16; each token reads 0.028 MB
 tokens        233 rows; no tokenizer; BOS 1; EOS 2
 context       2,048 positions
 rope          yarn, theta 10000, factor 4 beyond 512 positions
 --quant=f32   0.717 MB of weights; each token reads 0.662 MB and 2,048 bytes of KV cache per position, 4.194 MB for all
---quant=bf16  0.359 MB of weights; each token reads 0.331 MB and 1,024 bytes of KV cache per position, 2.097 MB for all
+--quant=bf16  0.360 MB of weights; each token reads 0.332 MB and 1,024 bytes of KV cache per position, 2.097 MB for all
+--quant=q8    0.227 MB of weights; each token reads 0.199 MB and 1,024 bytes of KV cache per position, 2.097 MB for all
+--quant=fp8   0.335 MB of weights; each token reads 0.307 MB and 1,024 bytes of KV cache per position, 2.097 MB for all
+--quant=q4    0.136 MB of weights; each token reads 0.108 MB and 1,024 bytes of KV cache per position, 2.097 MB for all
 )");
 }
 

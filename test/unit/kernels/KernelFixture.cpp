@@ -22,9 +22,10 @@ static bool isBlockScheme(r1::Scheme scheme) {
 Matrix KernelFixture::staged(const Matrix &x, r1::PhaseKind phase) {
   if (optLevel() == 0)
     return x;
-  if (isBlockScheme(scheme()))
+  const bool float8 = scheme() == r1::Scheme::FP8;
+  if (isBlockScheme(scheme()) && !float8)
     return multipliesBytes() ? roundedToI8(x) : x;
-  const bool rounds = scheme() == r1::Scheme::BF16 &&
+  const bool rounds = (scheme() == r1::Scheme::BF16 || float8) &&
                       phase == r1::PhaseKind::Prefill && roundsActivations();
   return rounds ? rounded(x) : x;
 }
@@ -32,7 +33,8 @@ Matrix KernelFixture::staged(const Matrix &x, r1::PhaseKind phase) {
 double KernelFixture::tieTolerance(double tolerance) {
   if (optLevel() == 0 || scheme() == r1::Scheme::F32)
     return tolerance;
-  return scheme() == r1::Scheme::BF16 ? 1e-3 : 5e-3;
+  const bool bytes = isBlockScheme(scheme()) && scheme() != r1::Scheme::FP8;
+  return bytes ? 5e-3 : 1e-3;
 }
 
 Matrix KernelFixture::draw(int64_t rows, int64_t columns, double deviation,

@@ -70,8 +70,9 @@ private:
 void expectNear(const std::vector<float> &found, const Matrix &expected,
                 double tolerance);
 
-/// The optimisation levels that there are kernels for.
+/// The optimisation levels and block schemes that there are kernels for.
 extern const std::vector<int> kernelOptLevels;
+extern const std::vector<r1::Scheme> kernelBlockSchemes;
 
 /// Targets beside the machine's own whose code can be run here.
 std::vector<std::string> otherKernelTargets();
@@ -96,6 +97,15 @@ kernelParamName(const ::testing::TestParamInfo<KernelParam> &info);
       ::testing::Combine(::testing::Values(r1::Scheme::BF16, ##__VA_ARGS__),   \
                          ::testing::Values(3),                                 \
                          ::testing::ValuesIn(otherKernelTargets())),           \
+      kernelParamName)
+
+/// The same with block schemes.
+#define SPUTNIK_INSTANTIATE_BLOCK_KERNELS(Fixture)                             \
+  INSTANTIATE_TEST_SUITE_P(                                                    \
+      BlockSchemes, Fixture,                                                   \
+      ::testing::Combine(::testing::ValuesIn(kernelBlockSchemes),              \
+                         ::testing::ValuesIn(kernelOptLevels),                 \
+                         ::testing::Values("native")),                         \
       kernelParamName)
 
 } // namespace sputnik::testing

@@ -3,6 +3,7 @@
 #ifndef SPUTNIK_TEST_UNIT_WEIGHTS_WEIGHTFIXTURE_H
 #define SPUTNIK_TEST_UNIT_WEIGHTS_WEIGHTFIXTURE_H
 
+#include "codegen/weights/Float8.h"
 #include "codegen/weights/WeightEncoder.h"
 #include "codegen/weights/WeightWriter.h"
 #include "dialect/R1.h"
@@ -40,7 +41,8 @@ class WeightFixture : public ::testing::Test {
 protected:
   WeightFixture() { context.loadDialect<r1::R1Dialect>(); }
 
-  /// Adds a tensor; without values, pseudo-random ones.
+  /// Adds a tensor; without values, pseudo-random ones. Values of F8_E4M3 are
+  /// rounded.
   void add(llvm::StringRef name, llvm::StringRef dtype,
            std::vector<int64_t> shape, std::vector<float> values = {}) {
     size_t count = 1;
@@ -50,8 +52,13 @@ protected:
     while (values.size() < count)
       values.push_back(normal(random));
     const size_t begin = data.size();
-    for (float value : values)
-      data += dtype == "BF16" ? u16Bytes(toBFloat16(value)) : f32Bytes(value);
+    if (dtype == "F8_E4M3") {
+      data.resize(begin + values.size());
+      toFloat8(values, 1, reinterpret_cast<uint8_t *>(data.data() + begin));
+    } else {
+      for (float value : values)
+        data += dtype == "BF16" ? u16Bytes(toBFloat16(value)) : f32Bytes(value);
+    }
     header += (header.empty() ? "{\"" : ", \"") + name.str() +
               "\": {\"dtype\": \"" + dtype.str() + "\", \"shape\": [";
     for (size_t i = 0; i < shape.size(); ++i)
