@@ -57,6 +57,8 @@ struct Report {
   /// Why the model cannot be compiled.
   std::string problem;
   Cost costs[2] = {{r1::Scheme::F32, 4}, {r1::Scheme::BF16, 2}};
+  /// Bytes of a position in a cache of q8; 0 where there is no such cache.
+  int64_t quantizedKvBytes = 0;
   TokenizerReport tokenizer;
   std::optional<int64_t> bos;
   SmallVector<int64_t, 4> eos;
@@ -94,6 +96,22 @@ static void readTensors(Report &report) {
   }
 }
 
+static int64_t quantizedKvBytes(mlir::func::FuncOp forward) {
+  mlir::Builder builder(forward.getContext());
+  int64_t bytes = 0;
+  for (mlir::Type type : forward.getArgumentTypes())
+    if (auto cache = dyn_cast<r1::KVCacheType>(type)) {
+      if (!r1::KVCacheType::canQuantize(cache.getDim(), cache.getLatent()))
+        return 0;
+      bytes += r1::KVCacheType::get(forward.getContext(), cache.getLayers(),
+                                    cache.getHeads(), cache.getDim(),
+                                    builder.getI8Type(), cache.getPositions(),
+                                    /*latent=*/0)
+                   .getTokenBytes();
+    }
+  return bytes;
+}
+
 static void readGraph(Report &report) {
   for (Cost &cost : report.costs) {
     mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
@@ -119,6 +137,7 @@ static void readGraph(Report &report) {
     for (mlir::Type type : forward.getArgumentTypes())
       if (auto cache = dyn_cast<r1::KVCacheType>(type))
         cost.kvBytesPerToken += cache.getTokenBytes();
+    report.quantizedKvBytes = quantizedKvBytes(forward);
   }
 }
 
@@ -206,6 +225,9 @@ static json::Object compileJson(const Report &report) {
         {"weight_bytes", report.parameters * cost.valueBytes},
         {"weight_bytes_per_token", report.streamed * cost.valueBytes},
         {"kv_bytes_per_token", cost.kvBytesPerToken}};
+  if (report.quantizedKvBytes)
+    compile["kv_q8"] =
+        json::Object{{"kv_bytes_per_token", report.quantizedKvBytes}};
   return compile;
 }
 
@@ -336,8 +358,8 @@ static void printText(const Report &report, raw_ostream &os) {
   line("rope", ropeText(config.rope));
   if (!report.problem.empty())
     line("compile", "not possible: " + report.problem);
-  else
-    for (const Cost &cost : report.costs)
+  for (const Cost &cost : report.costs)
+    if (report.problem.empty())
       line(("--quant=" + r1::stringifyScheme(cost.scheme)).str(),
            formatv("{0} of weights; each token reads {1} and {2:N} bytes of KV "
                    "cache per position, {3} for all",
@@ -346,6 +368,12 @@ static void printText(const Report &report, raw_ostream &os) {
                    cost.kvBytesPerToken,
                    sizeText(cost.kvBytesPerToken * config.maxPositions))
                .str());
+  if (report.problem.empty() && report.quantizedKvBytes)
+    line("--kv=q8", formatv("{0:N} bytes of KV cache per position, {1} for all",
+                            report.quantizedKvBytes,
+                            sizeText(report.quantizedKvBytes *
+                                     config.maxPositions))
+                        .str());
 }
 
 Error sputnik::inspectModel(StringRef path, bool json, raw_ostream &os) {

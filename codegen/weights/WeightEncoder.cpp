@@ -115,7 +115,8 @@ WeightEncoder::WeightEncoder(mlir::RankedTensorType type) {
     stored.resize(rowBytes * panel);
 }
 
-void WeightEncoder::storeRow(ArrayRef<float> values, uint8_t *row) {
+void WeightEncoder::storeRow(ArrayRef<float> values, uint8_t *row,
+                             ArrayRef<float> importance) {
   switch (scheme) {
   case r1::Scheme::F32:
     std::memcpy(row, values.data(), columns * sizeof(float));
@@ -130,7 +131,7 @@ void WeightEncoder::storeRow(ArrayRef<float> values, uint8_t *row) {
   case r1::Scheme::Q4Plain:
     return storeBlocks(values, row);
   case r1::Scheme::Q4:
-    quantizeQ4(values, {}, q4);
+    quantizeQ4(values, importance, q4);
     for (size_t i = 0; i < q4.nibbles.size(); i += kBlock)
       packNibbles(q4.nibbles.data() + i, row + i / 2);
     std::memcpy(row + rowQuantBytes, q4.steps.data(), q4.steps.size());
@@ -204,22 +205,24 @@ void WeightEncoder::loadBlocks(const uint8_t *row,
 }
 
 void WeightEncoder::encode(ArrayRef<float> values, int64_t rows,
-                           MutableArrayRef<uint8_t> out) {
+                           MutableArrayRef<uint8_t> out,
+                           ArrayRef<float> importance) {
   for (int64_t row = 0; row < rows; row += panel)
     encodePanel(values.slice(row * columns), std::min(panel, rows - row),
-                out.data() + row / panel * bytesPerPanel);
+                out.data() + row / panel * bytesPerPanel, importance);
 }
 
 void WeightEncoder::encodePanel(ArrayRef<float> values, int64_t rows,
-                                uint8_t *out) {
+                                uint8_t *out, ArrayRef<float> importance) {
   if (stored.empty()) {
     std::memset(out, 0, rowBytes);
-    storeRow(values.take_front(columns), out);
+    storeRow(values.take_front(columns), out, importance);
     return;
   }
   std::memset(stored.data(), 0, stored.size());
   for (int64_t r = 0; r < rows; ++r)
-    storeRow(values.slice(r * columns, columns), stored.data() + r * rowBytes);
+    storeRow(values.slice(r * columns, columns), stored.data() + r * rowBytes,
+             importance);
   std::memset(out, 0, bytesPerPanel);
   forEachUnit(panel, [&](uint64_t at, uint64_t from, auto bytes) {
     std::memcpy(out + at, stored.data() + from, bytes);

@@ -30,8 +30,10 @@ public:
   /// Writes `rows` rows, the first of them at a panel's start, to `out`, which
   /// has room for whole panels. Missing rows and columns become zero; in `q4`,
   /// which has no zero, missing columns become the value 1 of the table.
+  /// `importance`, of the columns or empty, is as quantizeQ4 takes it.
   void encode(llvm::ArrayRef<float> values, int64_t rows,
-              llvm::MutableArrayRef<uint8_t> out);
+              llvm::MutableArrayRef<uint8_t> out,
+              llvm::ArrayRef<float> importance = {});
 
   /// Writes the values of the first `rows` rows that lie at `bytes`, whole
   /// panels, to `out`.
@@ -39,10 +41,12 @@ public:
               llvm::MutableArrayRef<float> out);
 
 private:
-  void encodePanel(llvm::ArrayRef<float> values, int64_t rows, uint8_t *out);
+  void encodePanel(llvm::ArrayRef<float> values, int64_t rows, uint8_t *out,
+                   llvm::ArrayRef<float> importance);
   void decodePanel(const uint8_t *bytes, int64_t rows,
                    llvm::MutableArrayRef<float> out);
-  void storeRow(llvm::ArrayRef<float> values, uint8_t *row);
+  void storeRow(llvm::ArrayRef<float> values, uint8_t *row,
+                llvm::ArrayRef<float> importance);
   void storeBlocks(llvm::ArrayRef<float> values, uint8_t *row);
   void loadRow(const uint8_t *row, llvm::MutableArrayRef<float> values);
   void loadBlocks(const uint8_t *row, llvm::MutableArrayRef<float> values);

@@ -93,9 +93,12 @@ std::vector<std::string> listGoldens() {
 struct Config {
   std::string golden, quant, level, target = "native";
   std::vector<std::string> emulator = {};
+  std::string kv = {}; ///< Empty: what goes with the weights.
 
   std::string name() const {
     std::string text = golden + "_" + quant + "_O" + level + "_" + target;
+    if (!kv.empty())
+      text += "_kv_" + kv;
     for (char &c : text)
       if (!isAlnum(c))
         c = '_';
@@ -105,13 +108,15 @@ struct Config {
 
 /// How far logits may be from float32's, as fractions of the largest magnitude
 /// of their row. In bf16, with 8 bits of precision, weights, cache and (in
-/// prefill) activations are rounded once each.
+/// prefill) activations are rounded once each; so are keys, values and queries
+/// with a cache of q8.
 struct Tolerance {
   double worst, rootMeanSquare;
 };
 
-Tolerance toleranceOf(StringRef quant) {
-  return quant == "f32" ? Tolerance{1e-4, 1e-4} : Tolerance{8e-2, 2e-2};
+Tolerance toleranceOf(const Config &config) {
+  return config.quant == "f32" && config.kv.empty() ? Tolerance{1e-4, 1e-4}
+                                                    : Tolerance{8e-2, 2e-2};
 }
 
 class GoldenTest : public testing::TestWithParam<Config> {};
@@ -123,9 +128,13 @@ TEST_P(GoldenTest, MatchesTransformers) {
   Golden golden = readGolden(config.golden);
   TemporaryFolder folder;
   std::string executable = folder.path("model");
-  run({SPUTNIK_PROGRAM, "compile", golden.model, "-o", executable,
-       "--quant=" + config.quant, "-O" + config.level,
-       "--target=" + config.target, "--quiet"});
+  std::vector<std::string> compile = {
+      SPUTNIK_PROGRAM, "compile", golden.model, "-o", executable,
+      "--quant=" + config.quant, "-O" + config.level,
+      "--target=" + config.target, "--quiet"};
+  if (!config.kv.empty())
+    compile.push_back("--kv=" + config.kv);
+  run(compile);
   std::vector<std::string> base = config.emulator;
   if (StringRef(config.target).starts_with("sm_")) {
     // The driver that needs no GPU runs the kernels' LLVM IR.
@@ -142,7 +151,7 @@ TEST_P(GoldenTest, MatchesTransformers) {
     return command;
   };
 
-  Tolerance tolerance = toleranceOf(config.quant);
+  Tolerance tolerance = toleranceOf(config);
   for (const Prompt &prompt : golden.prompts) {
     std::vector<float> logits[2];
     for (int threads : {1, 2}) {
@@ -179,7 +188,7 @@ TEST_P(GoldenTest, MatchesTransformers) {
         squares / static_cast<double>(prompt.rows.size() * golden.vocabulary));
     EXPECT_LE(worst, tolerance.worst);
     EXPECT_LE(mean, tolerance.rootMeanSquare);
-    if (config.quant == "f32") {
+    if (config.quant == "f32" && config.kv.empty()) {
       std::string greedy =
           run(with({"run", "--ids", prompt.ids, "-n", "64", "--temp", "0",
                     "--print-ids", "--ignore-eos"}));
@@ -194,6 +203,19 @@ static std::vector<Config> allConfigs() {
     for (const char *quant : {"f32", "bf16"})
       for (const char *level : {"0", "3"})
         configs.push_back({golden, quant, level});
+  return configs;
+}
+
+/// A cache of q8 with each size of heads, where nothing else is rounded.
+static std::vector<Config> quantizedCacheConfigs() {
+  std::vector<Config> configs;
+  for (const char *golden : {"qwen2-hd80-g1", "qwen2-hd64-g7-sharded",
+                             "llama-hd64-g3-llama3", "qwen3-hd128-g3-yarn"})
+    for (const char *level : {"0", "3"})
+      configs.push_back({golden, "f32", level, "native", {}, "q8"});
+#ifdef __x86_64__
+  configs.push_back({"qwen3-hd128-g3-yarn", "bf16", "3", "x86-64-v3", {}, "q8"});
+#endif
   return configs;
 }
 
@@ -220,6 +242,9 @@ static std::vector<Config> crossConfigs() {
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldenTest);
 INSTANTIATE_TEST_SUITE_P(Native, GoldenTest, testing::ValuesIn(allConfigs()),
+                         [](const auto &info) { return info.param.name(); });
+INSTANTIATE_TEST_SUITE_P(QuantizedCache, GoldenTest,
+                         testing::ValuesIn(quantizedCacheConfigs()),
                          [](const auto &info) { return info.param.name(); });
 INSTANTIATE_TEST_SUITE_P(Cross, GoldenTest, testing::ValuesIn(crossConfigs()),
                          [](const auto &info) { return info.param.name(); });

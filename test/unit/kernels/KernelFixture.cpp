@@ -22,7 +22,7 @@ Matrix KernelFixture::staged(const Matrix &x, r1::PhaseKind phase) {
   if (optLevel() == 0)
     return x;
   if (isBlockScheme(scheme()))
-    return multipliesBytes() ? roundedToI8(x) : x;
+    return multipliesBytes() ? roundedToI8(x, r1::kActivationGroup) : x;
   const bool rounds = scheme() == r1::Scheme::BF16 &&
                       phase == r1::PhaseKind::Prefill && roundsActivations();
   return rounds ? rounded(x) : x;
