@@ -82,6 +82,7 @@ void StepRunner::run(const abi::Phase &phase, const StepRows &rows,
       .caches = pointers.data(),
       .barrier = &barrier,
       .profile = profile,
+      .observed = nullptr,
   };
   threadPool->parallel([&](int64_t thread, int64_t threads) {
     phase.run(&step, thread, threads);

@@ -107,8 +107,12 @@ LogicalResult KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
   if (positions % kPanel)
     return emitError() << "positions must be a multiple of " << kPanel
                        << ", found " << positions;
-  if (!element.isF32() && !element.isBF16())
-    return emitError() << "element must be f32 or bf16, found " << element;
+  if (!element.isF32() && !element.isBF16() && !element.isInteger(8))
+    return emitError() << "element must be f32, bf16 or i8, found " << element;
+  if (element.isInteger(8) && !canQuantize(dim, latent))
+    return emitError() << "i8 needs keys and values of a multiple of " << kPanel
+                       << " features, found "
+                       << (latent ? "latents" : std::to_string(dim));
   if (latent < 0 || latent > dim || (latent && heads != 1))
     return emitError() << "latent must be at most dim, with one head, found "
                        << latent << " of " << dim << " with " << heads
@@ -116,8 +120,21 @@ LogicalResult KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
-int64_t KVCacheType::getHeadBytes() const {
-  return getPositions() * getDim() * getElement().getIntOrFloatBitWidth() / 8;
+EncodingAttr KVCacheType::getKeyEncoding() const {
+  return isQuantized() ? EncodingAttr::get(getContext(), Scheme::Q8, kPanel,
+                                           /*step=*/4)
+                       : EncodingAttr();
+}
+
+int64_t KVCacheType::getKeyPanelBytes() const {
+  if (EncodingAttr encoding = getKeyEncoding())
+    return encoding.getPanelBytes(getDim());
+  return kPanel * getDim() * getElement().getIntOrFloatBitWidth() / 8;
+}
+
+int64_t KVCacheType::getValuePanelBytes() const {
+  int64_t values = kPanel * getDim() * getElement().getIntOrFloatBitWidth() / 8;
+  return isQuantized() ? kPanel * 4 + values : values;
 }
 
 int64_t sputnik::r1::getRowBytes(RankedTensorType rows) {

@@ -227,7 +227,8 @@ def R1_PartitionAttr : R1_Attr<"Partition", "partition"> {
     * `tokens`: each thread takes a range of token rows.
     * `features`: each thread takes a range of output features, in units of
       `granule` features, for all rows.
-    * `heads_and_tokens`: (row, KV head) pairs are dealt out in turn.
+    * `heads_and_tokens`: (row, KV head) pairs, or spans of their positions, are
+      dealt out.
     * `heads`: each thread takes a range of `granule` heads, for all rows.
     * `experts`: experts, and ranges of their features in units of `granule`,
       are dealt out so that each thread multiplies as many rows.

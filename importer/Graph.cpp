@@ -48,6 +48,16 @@ importModel(const Checkpoint &checkpoint, mlir::MLIRContext &context,
                       "is made for a context of " + Twine(positions) +
                           " positions, expected at most that, found " +
                           Twine(options.maxContext));
+  const int64_t dim = checkpoint.config().headDim;
+  const bool latent = checkpoint.config().latent.has_value();
+  if (options.kvElement && options.kvElement.isInteger(8) &&
+      !r1::KVCacheType::canQuantize(dim, latent))
+    return inputError(
+        checkpoint.path(),
+        "a cache of 8 bits is asked for, expected keys and values of heads "
+        "with a multiple of " +
+            Twine(r1::KVCacheType::kPanel) + " features, found " +
+            (latent ? "latents" : Twine(dim).str()));
 
   context.loadDialect<r1::R1Dialect, mlir::func::FuncDialect>();
   mlir::OwningOpRef<mlir::ModuleOp> module =

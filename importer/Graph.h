@@ -15,7 +15,7 @@ namespace sputnik {
 struct ImportOptions {
   /// Becomes the module's attribute r1.target.
   r1::TargetAttr target = nullptr;
-  /// What the KV cache stores, f32 or bf16; null is f32.
+  /// What the KV cache stores, f32, bf16 or i8; null is f32.
   mlir::Type kvElement = nullptr;
   /// Positions that a conversation may have, at most the model's; 0 takes the
   /// model's. The cache gets the next multiple of its panel.
@@ -33,7 +33,7 @@ inline constexpr llvm::StringLiteral kRandomStored = "random";
 /// `@forward(tokens, slots, positions, outputs, cache)`, which gives logits
 /// [rows of outputs, vocabulary].
 /// Errors: a tensor that is missing or has another shape than the configuration
-/// says; a context longer than the model's.
+/// says; a context longer than the model's; a cache that cannot hold i8.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 importModel(const Checkpoint &checkpoint, mlir::MLIRContext &context,
             const ImportOptions &options);

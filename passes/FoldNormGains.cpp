@@ -2,11 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "passes/Passes.h"
+#include "passes/SchemeRules.h"
 #include "passes/WeightPrograms.h"
 
 #include "mlir/IR/Remarks.h"
-#include "llvm/ADT/SetVector.h"
-#include "llvm/ADT/StringSwitch.h"
 
 namespace sputnik::r1 {
 #define GEN_PASS_DEF_FOLDNORMGAINSPASS
@@ -21,39 +20,11 @@ namespace {
 struct FoldNormGains final : r1::impl::FoldNormGainsPassBase<FoldNormGains> {
   using Base::Base;
 
-  /// The stored type of a weight whose values the scheme keeps exactly as they
-  /// are read, or empty.
-  StringRef findKept(Operation *weight, SymbolTable &symbols) {
-    llvm::SetVector<Operation *> sources;
-    sources.insert(weight);
-    for (size_t i = 0; i < sources.size(); ++i) {
-      Operation *op = sources[i];
-      if (auto derived = dyn_cast<DerivedOp>(op)) {
-        for (auto read : derived.getBody().getOps<ReadOp>())
-          sources.insert(symbols.lookup(read.getWeight()));
-        continue;
-      }
-      for (auto origin :
-           cast<WeightOp>(op).getOrigins().getAsRange<OriginAttr>()) {
-        bool kept = llvm::StringSwitch<bool>(origin.getStored())
-                        .Case("Q4_0", scheme != Scheme::FP8)
-                        .Cases({"Q5_0", "Q8_0"}, scheme == Scheme::Q8)
-                        .Case("F8_E4M3", scheme == Scheme::FP8)
-                        .Default(false);
-        if (kept)
-          return origin.getStored();
-      }
-    }
-    return "";
-  }
-
   /// Why the gain of `norm` cannot move into its users' weights; empty if it
   /// can.
-  std::string findObstacle(RMSNormOp norm, SymbolTable &symbols,
-                           const GraphReaders &readers) {
-    if (scheme == Scheme::BF16)
-      return "bf16 cannot hold the product of two bf16 values; the gain is "
-             "applied to the activations";
+  static std::string findObstacle(RMSNormOp norm, SymbolTable &symbols,
+                                  const GraphReaders &readers,
+                                  SchemeRules &rules) {
     if (norm->use_empty())
       return "nothing uses the norm";
     for (Operation *user : norm->getUsers()) {
@@ -68,12 +39,15 @@ struct FoldNormGains final : r1::impl::FoldNormGainsPassBase<FoldNormGains> {
       Operation *weight = symbols.lookup(linear.getWeight());
       if (getEncoding(getWeightType(weight)))
         return llvm::formatv("@{0} is encoded already", linear.getWeight());
-      if (scheme == Scheme::Q8 || scheme == Scheme::Q4Plain ||
-          scheme == Scheme::FP8)
-        if (StringRef stored = findKept(weight, symbols); !stored.empty())
-          return llvm::formatv("{0} keeps the {1} values of @{2} as they are",
-                               stringifyScheme(scheme), stored,
-                               linear.getWeight());
+      Scheme scheme = rules.choose(linear.getWeight(), user);
+      if (scheme != Scheme::F32)
+        return llvm::formatv(
+            "@{0} is stored in {1}, which {2}; the gain is applied to the "
+            "activations",
+            linear.getWeight(), stringifyScheme(scheme),
+            scheme == Scheme::BF16
+                ? "cannot hold the product of two bf16 values"
+                : "has one scale for columns of different gains");
     }
     return "";
   }
@@ -96,6 +70,10 @@ struct FoldNormGains final : r1::impl::FoldNormGainsPassBase<FoldNormGains> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    FailureOr<SchemeRules> rules =
+        SchemeRules::parse(module, scheme, overrides);
+    if (failed(rules))
+      return signalPassFailure();
     SymbolTable symbols(module);
     GraphReaders readers = collectGraphReaders(module);
     module.walk([&](RMSNormOp norm) {
@@ -104,7 +82,7 @@ struct FoldNormGains final : r1::impl::FoldNormGainsPassBase<FoldNormGains> {
       remark::RemarkOpts opts =
           remark::RemarkOpts::name("Fold").category(getArgument());
       std::string gain = norm.getWeight()->str();
-      std::string obstacle = findObstacle(norm, symbols, readers);
+      std::string obstacle = findObstacle(norm, symbols, readers, *rules);
       if (!obstacle.empty()) {
         ++numKept;
         remark::missed(norm.getLoc(), opts)

@@ -22,6 +22,11 @@ class R1_SchemeOption<string description>
           clEnumValN(::sputnik::r1::Scheme::Q4Plain, "q4_plain", "4 bits, blocks of 32, linear"),
           clEnumValN(::sputnik::r1::Scheme::FP8, "fp8", "8-bit floats (E4M3), blocks of 128"))}]>;
 
+class R1_OverridesOption<string more>
+    : ListOption<"overrides", "overrides", "std::string",
+        "other schemes for some matrices, as pattern=scheme; patterns are globs "
+        "on the names that ops read, the first that fits wins" # more>;
+
 class R1_Pass<string flag, string anchor = "::mlir::ModuleOp">
     : Pass<flag, anchor> {
   let dependentDialects = ["::sputnik::r1::R1Dialect"];
@@ -30,42 +35,6 @@ class R1_Pass<string flag, string anchor = "::mlir::ModuleOp">
 //===----------------------------------------------------------------------===//
 // Graph
 //===----------------------------------------------------------------------===//
-
-def FoldNormGainsPass : R1_Pass<"r1-fold-norm-gains"> {
-  let summary = "Move the gains of RMSNorm into the weights of the linears that follow";
-  let description = [{
-    A gain multiplies feature k of the normalised row, the linear multiplies
-    that by column k of its weight: one product can be formed at compile time.
-
-    ```mlir
-    %1 = r1.rms_norm %0, @attn_norm[%layer] eps 1.0e-06 : tensor<?x32xf32>
-    %2 = r1.linear %1, @q[%layer] : tensor<?x32xf32> -> tensor<?x64xf32>
-    ```
-    becomes
-    ```mlir
-    r1.derived @q layers(28) : tensor<64x32xf32> {
-      %w = r1.read @q.source : tensor<64x32xf32>
-      %g = r1.read @attn_norm : tensor<32xf32>
-      %s = r1.scale_columns %w, %g : tensor<64x32xf32>, tensor<32xf32>
-      r1.yield %s : tensor<64x32xf32>
-    }
-    %1 = r1.rms_norm %0 eps 1.0e-06 : tensor<?x32xf32>
-    %2 = r1.linear %1, @q[%layer] : tensor<?x32xf32> -> tensor<?x64xf32>
-    ```
-
-    All users of the norm must be linears, each the only reader of its weight.
-    Weights that will be stored in bf16 are left alone: the product of two bf16
-    values needs 16 bits of significand, and rounding it would lose precision
-    that applying the gain to the activations keeps. So are weights whose stored
-    type, such as GGUF's Q8_0 or DeepSeek's FP8, has values that the block scheme
-    keeps exactly.
-  }];
-  let options = [
-    R1_SchemeOption<"the scheme that weights will be stored in">];
-  let statistics = [
-    Statistic<"numFolded", "num-folded", "Gains moved into weights">,
-    Statistic<"numKept", "num-kept", "Gains left on the activations">];
-}
 
 def MergeLinearsPass : R1_Pass<"r1-merge-linears"> {
   let summary = "Make one linear of those that read the same rows";
@@ -102,6 +71,43 @@ def MergeLinearsPass : R1_Pass<"r1-merge-linears"> {
     Statistic<"numMerged", "num-merged", "Linears that went into others">];
 }
 
+def FoldNormGainsPass : R1_Pass<"r1-fold-norm-gains"> {
+  let summary = "Move the gains of RMSNorm into the weights of the linears that follow";
+  let description = [{
+    A gain multiplies feature k of the normalised row, the linear multiplies
+    that by column k of its weight: one product can be formed at compile time.
+
+    ```mlir
+    %1 = r1.rms_norm %0, @attn_norm[%layer] eps 1.0e-06 : tensor<?x32xf32>
+    %2 = r1.linear %1, @q[%layer] : tensor<?x32xf32> -> tensor<?x64xf32>
+    ```
+    becomes
+    ```mlir
+    r1.derived @q layers(28) : tensor<64x32xf32> {
+      %w = r1.read @q.source : tensor<64x32xf32>
+      %g = r1.read @attn_norm : tensor<32xf32>
+      %s = r1.scale_columns %w, %g : tensor<64x32xf32>, tensor<32xf32>
+      r1.yield %s : tensor<64x32xf32>
+    }
+    %1 = r1.rms_norm %0 eps 1.0e-06 : tensor<?x32xf32>
+    %2 = r1.linear %1, @q[%layer] : tensor<?x32xf32> -> tensor<?x64xf32>
+    ```
+
+    All users of the norm must be linears, each the only reader of its weight,
+    which will be stored in f32. The product of two bf16 values needs 16 bits of
+    significand, and rounding it would lose precision that applying the gain to
+    the activations keeps. In a block scheme, columns of different gains would
+    share a scale; left alone, weights from GGUF also keep their values where
+    the scheme can hold them.
+  }];
+  let options = [
+    R1_SchemeOption<"the scheme that weights will be stored in">,
+    R1_OverridesOption<"; those of r1-encode-weights">];
+  let statistics = [
+    Statistic<"numFolded", "num-folded", "Gains moved into weights">,
+    Statistic<"numKept", "num-kept", "Gains left on the activations">];
+}
+
 //===----------------------------------------------------------------------===//
 // Weights
 //===----------------------------------------------------------------------===//
@@ -131,9 +137,7 @@ def EncodeWeightsPass : R1_Pass<"r1-encode-weights"> {
   }];
   let options = [
     R1_SchemeOption<"the scheme of matrices">,
-    ListOption<"overrides", "overrides", "std::string",
-               "other schemes for some matrices, as pattern=scheme; patterns "
-               "are globs on the names that ops read, the first that fits wins">];
+    R1_OverridesOption<"">];
   let statistics = [
     Statistic<"numEncoded", "num-encoded", "Weights given an encoding">,
     Statistic<"encodedBytes", "encoded-bytes", "Bytes of those in the image">,
@@ -216,6 +220,26 @@ def ChooseLatentFormPass : R1_Pass<"r1-choose-latent-form"> {
   let statistics = [
     Statistic<"numAbsorbed", "num-absorbed", "Ops in absorbed form">,
     Statistic<"numExpanded", "num-expanded", "Ops in expanded form">];
+}
+
+def ObserveInputsPass : R1_Pass<"r1-observe-inputs"> {
+  let summary = "Let the code add up squares of what matrices are multiplied with";
+  let description = [{
+    Each product of the prefill phase that takes rows gets a record for each of
+    its layers, and says where the first begins: its code then adds the squares
+    of the rows' features to `abi::Step::observed`. In the other phases, whose
+    rows are normalised inside a region, nothing is observed.
+
+    ```mlir
+    %1 = r1.linear %0, @head : tensor<?x1536xf32> -> tensor<?x151936xf32>
+    ```
+    becomes
+    ```mlir
+    %1 = r1.linear %0, @head {r1.observed = 172480 : i64} : tensor<?x1536xf32> -> tensor<?x151936xf32>
+    ```
+  }];
+  let statistics = [
+    Statistic<"numObserved", "num-observed", "Products whose rows are observed">];
 }
 
 def StageActivationsPass : R1_Pass<"r1-stage-activations"> {

@@ -14,17 +14,15 @@ void sputnik::r1::buildPipeline(OpPassManager &pm,
   const bool optimize = options.optLevel > 0;
 
   if (optimize) {
-    // Before the merge: afterwards a merged weight would have to be taken
-    // apart to scale only the columns that a norm feeds. Which scheme an
-    // override means is only known by the names after the merge, so any
-    // override counts as one that could not hold a product.
-    FoldNormGainsPassOptions fold;
-    fold.scheme =
-        options.overrides.empty() ? Scheme(options.scheme) : Scheme::BF16;
-    pm.addPass(createFoldNormGainsPass(fold));
     // Before weights are encoded: what is merged are programs over plain
     // values, and one encoding is chosen for the whole.
     pm.addPass(createMergeLinearsPass());
+    // After the merge: rules name the weights that it makes. It merges linears
+    // of the same rows, so a norm feeds all columns of a merged weight.
+    FoldNormGainsPassOptions fold;
+    fold.scheme = options.scheme;
+    fold.overrides.assign(options.overrides.begin(), options.overrides.end());
+    pm.addPass(createFoldNormGainsPass(fold));
   }
 
   // The last change of the graph that is the same for every phase is done.
@@ -44,6 +42,9 @@ void sputnik::r1::buildPipeline(OpPassManager &pm,
   // Separate from the scheme: the oracle reads the same values row-major.
   if (optimize)
     pm.addPass(createPackWeightsPass());
+  // The last pass before regions that finds every product as it is.
+  if (options.observe)
+    pm.addPass(createObserveInputsPass());
   // Needs the phases and the encodings; before regions, so that a cast joins
   // the region that makes its operand.
   if (optimize)

@@ -31,6 +31,11 @@ struct PipelineOptions : mlir::PassPipelineOptions<PipelineOptions> {
   ListOption<std::string> overrides{
       *this, "overrides",
       llvm::cl::desc("other schemes for some matrices, as pattern=scheme")};
+  Option<bool> observe{
+      *this, "observe",
+      llvm::cl::desc("let the code add up squares of what matrices are "
+                     "multiplied with"),
+      llvm::cl::init(false)};
   Option<int64_t> verifyRows{*this, "verify-rows",
                              llvm::cl::desc("most rows of @verify"),
                              llvm::cl::init(8)};

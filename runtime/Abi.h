@@ -16,7 +16,7 @@
 namespace sputnik::abi {
 
 /// Bumped whenever a structure below changes.
-inline constexpr uint32_t kVersion = 3;
+inline constexpr uint32_t kVersion = 4;
 
 /// First bytes of a weight image, followed by the identity of the executable
 /// that it belongs to. Weights start kImageHeaderBytes into the image.
@@ -72,6 +72,7 @@ struct Step {
   uint8_t *const *caches;   ///< Per slot, Model::cacheBytes of zero-filled memory, 64-byte aligned.
   Barrier *barrier;
   ThreadProfile *profile; ///< [threads], or null. Used by code compiled to note times.
+  uint8_t *observed; ///< Model::observedBytes of f64 numbers, or null. Added to by code compiled to observe.
 };
 
 /// One phase of @forward: entered by every thread with thread = 0..threads-1;
@@ -186,6 +187,7 @@ struct Model {
   const Accelerator *accelerator;
   const KernelImage *images; ///< [imageCount]
   uint64_t imageCount;
+  uint64_t observedBytes; ///< Of Step::observed; 0 if the code observes nothing.
 };
 
 } // namespace sputnik::abi

@@ -124,6 +124,7 @@ Status Engine::run(const abi::Phase &phase, const Rows &rows) {
       .caches = kvCache.pointers(),
       .barrier = &barrier,
       .profile = profile,
+      .observed = observed,
   };
   if (device) {
     if (const char *message = model.accelerator->step(device, &step))

@@ -63,6 +63,10 @@ public:
   /// threads; null: nowhere. Of use only where the model has regions.
   void setProfile(abi::ThreadProfile *newProfile) { profile = newProfile; }
 
+  /// From now on steps add what they observe to `records`, of
+  /// Model::observedBytes; null: nothing.
+  void setObserved(uint8_t *records) { observed = records; }
+
   const abi::Model &model() const { return program.model; }
   ThreadPool &pool() { return *threadPool; }
   KvCache &cache() { return kvCache; }
@@ -81,6 +85,7 @@ private:
   int64_t rowLimit = 1;
   abi::Barrier barrier = {};
   abi::ThreadProfile *profile = nullptr;
+  uint8_t *observed = nullptr;
   void *device = nullptr; ///< Of the model's accelerator.
 };
 

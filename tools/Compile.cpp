@@ -15,6 +15,7 @@
 #include "importer/TokenizerBlobWriter.h"
 #include "importer/TokenizerReader.h"
 #include "passes/Pipelines.h"
+#include "tools/ImportanceFile.h"
 #include "tools/ModelParts.h"
 #include "tools/RegionBenchmarks.h"
 #include "tools/Targets.h"
@@ -87,6 +88,16 @@ private:
                                    ? r1::Scheme::F32
                                    : r1::Scheme::BF16);
   }
+  Type kvElement() {
+    switch (kvScheme()) {
+    case r1::Scheme::F32:
+      return Float32Type::get(&context);
+    case r1::Scheme::Q8:
+      return IntegerType::get(&context, 8);
+    default:
+      return BFloat16Type::get(&context);
+    }
+  }
   /// Identity of everything but the bytes of the weights.
   ContentId identify();
   uint64_t imageBytes() {
@@ -106,6 +117,7 @@ private:
   llvm::SmallVector<char, 0> tokenizer;
   std::string info;
   WeightReport report;
+  std::optional<Importance> importance;
 };
 
 } // namespace
@@ -125,6 +137,9 @@ Error Compiler::import() {
     return llvm::createStringError("--profile: the regions of a GPU note no "
                                    "times; NVIDIA's tools know kernels by the "
                                    "names of their regions");
+  if (target.isGPU() && kvScheme() == r1::Scheme::Q8)
+    return llvm::createStringError("--kv=q8: no kernel for a GPU reads such a "
+                                   "cache; expected bf16 or f32");
   Expected<Checkpoint> opened = options.weights == WeightsKind::Random
                                     ? Checkpoint::openConfigOnly(options.model)
                                     : Checkpoint::open(options.model);
@@ -134,9 +149,7 @@ Error Compiler::import() {
 
   ImportOptions import;
   import.target = target;
-  import.kvElement = kvScheme() == r1::Scheme::F32
-                         ? Type(Float32Type::get(&context))
-                         : BFloat16Type::get(&context);
+  import.kvElement = kvElement();
   import.maxContext = options.maxContext;
   import.randomWeights = options.weights == WeightsKind::Random;
   Expected<OwningOpRef<ModuleOp>> graph =
@@ -154,9 +167,19 @@ Error Compiler::runPasses() {
   pipeline.scheme = options.scheme;
   for (const std::string &rule : options.overrides)
     pipeline.overrides.push_back(rule);
+  pipeline.observe = options.observations != nullptr;
   r1::buildPipeline(pm, pipeline);
   if (failed(pm.run(*module)))
     return diagnostics.takeError();
+  std::vector<r1::Observation> products = r1::listObservations(*module);
+  if (!options.importance.empty()) {
+    Expected<Importance> read = readImportance(options.importance, products);
+    if (!read)
+      return read.takeError();
+    importance = std::move(*read);
+  }
+  if (options.observations)
+    *options.observations = std::move(products);
   return Error::success();
 }
 
@@ -219,6 +242,7 @@ std::string Compiler::describe() {
       {"quantization",
        llvm::json::Object{
            {"weights", r1::stringifyScheme(options.scheme)},
+           {"importance", !options.importance.empty()},
            {"kv", r1::stringifyScheme(kvScheme())}}},
       {"compile",
        llvm::json::Object{
@@ -254,6 +278,10 @@ Expected<SmallString<0>> Compiler::makeObject(ArrayRef<uint8_t> id) {
   llvm::copy(id, description.imageId.begin());
   description.seed = options.seed;
   description.profile = options.profile;
+  if (options.observations && !options.observations->empty()) {
+    const r1::Observation &last = options.observations->back();
+    description.observedBytes = last.offset + last.getBytes();
+  }
   description.tokenizer = StringRef(tokenizer.data(), tokenizer.size());
   description.info = info;
   SmallVector<cpu::KernelImage> kernels;
@@ -370,6 +398,8 @@ Expected<ContentId> Compiler::fillImage(const ImageSink &image) {
     };
   if (options.report)
     weights.report = &report;
+  if (importance)
+    weights.importance = &*importance;
   return writeWeights(*module, *checkpoint, sink, weights);
 }
 

@@ -5,6 +5,7 @@
 #define SPUTNIK_TOOLS_COMPILE_H
 
 #include "dialect/R1.h"
+#include "passes/ObserveInputs.h"
 #include "llvm/Support/Error.h"
 
 #include <optional>
@@ -34,6 +35,11 @@ struct CompileOptions {
   uint64_t seed = 0;
   int optLevel = 3;
   bool profile = false; ///< The executable can tell the times of regions.
+  /// File of `sputnik calibrate` that weighs the errors of q4; empty: none.
+  std::string importance;
+  /// If given, the executable observes what matrices are multiplied with, and
+  /// this says where its records are.
+  std::vector<r1::Observation> *observations = nullptr;
   EmitKind emit = EmitKind::Executable;
   /// Where a report of the stored weights goes, as JSON if its name ends in
   /// `.json`; `-` is standard output. Only with stored weights.

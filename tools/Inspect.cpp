@@ -76,6 +76,8 @@ struct Report {
                    {r1::Scheme::Q8},
                    {r1::Scheme::FP8},
                    {r1::Scheme::Q4}};
+  /// Bytes of a position in a cache of q8; 0 where there is no such cache.
+  int64_t quantizedKvBytes = 0;
   TokenizerReport tokenizer;
   std::optional<int64_t> bos;
   SmallVector<int64_t, 4> eos;
@@ -120,6 +122,22 @@ static void readTensors(Report &report) {
   }
 }
 
+static int64_t quantizedKvBytes(mlir::func::FuncOp forward) {
+  mlir::Builder builder(forward.getContext());
+  int64_t bytes = 0;
+  for (mlir::Type type : forward.getArgumentTypes())
+    if (auto cache = dyn_cast<r1::KVCacheType>(type)) {
+      if (!r1::KVCacheType::canQuantize(cache.getDim(), cache.getLatent()))
+        return 0;
+      bytes += r1::KVCacheType::get(forward.getContext(), cache.getLayers(),
+                                    cache.getHeads(), cache.getDim(),
+                                    builder.getI8Type(), cache.getPositions(),
+                                    /*latent=*/0)
+                   .getTokenBytes();
+    }
+  return bytes;
+}
+
 static void readGraph(Report &report) {
   for (Cost &cost : report.costs) {
     mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
@@ -153,6 +171,7 @@ static void readGraph(Report &report) {
     for (mlir::Type type : forward.getArgumentTypes())
       if (auto cache = dyn_cast<r1::KVCacheType>(type))
         cost.kvBytesPerToken += cache.getTokenBytes();
+    report.quantizedKvBytes = quantizedKvBytes(forward);
   }
 }
 
@@ -247,6 +266,9 @@ static json::Object compileJson(const Report &report) {
                      {"kv_bytes_per_token", cost.kvBytesPerToken},
                      {"parts", std::move(parts)}};
   }
+  if (report.quantizedKvBytes)
+    compile["kv_q8"] =
+        json::Object{{"kv_bytes_per_token", report.quantizedKvBytes}};
   return compile;
 }
 
@@ -380,8 +402,8 @@ static void printText(const Report &report, raw_ostream &os) {
   line("rope", ropeText(config.rope));
   if (!report.problem.empty())
     line("compile", "not possible: " + report.problem);
-  else
-    for (const Cost &cost : report.costs)
+  for (const Cost &cost : report.costs)
+    if (report.problem.empty())
       line(("--quant=" + r1::stringifyScheme(cost.scheme)).str(),
            formatv("{0} of weights; each token reads {1} and {2:N} bytes of KV "
                    "cache per position, {3} for all",
@@ -390,6 +412,12 @@ static void printText(const Report &report, raw_ostream &os) {
                    cost.kvBytesPerToken,
                    sizeText(cost.kvBytesPerToken * config.maxPositions))
                .str());
+  if (report.problem.empty() && report.quantizedKvBytes)
+    line("--kv=q8", formatv("{0:N} bytes of KV cache per position, {1} for all",
+                            report.quantizedKvBytes,
+                            sizeText(report.quantizedKvBytes *
+                                     config.maxPositions))
+                        .str());
 }
 
 Error sputnik::inspectModel(StringRef path, bool json, raw_ostream &os) {

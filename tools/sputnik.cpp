@@ -1,6 +1,7 @@
 //===- sputnik.cpp - The compiler's command line --------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "tools/Calibrate.h"
 #include "tools/Compile.h"
 #include "tools/Inspect.h"
 #include "tools/Targets.h"
@@ -18,18 +19,26 @@ using namespace sputnik;
 namespace {
 
 cl::SubCommand compileCommand("compile", "Compile a model to an executable");
+cl::SubCommand calibrateCommand(
+    "calibrate", "Find out which errors of weights count, by running a model");
 cl::SubCommand inspectCommand("inspect", "Say what a model is");
 cl::SubCommand targetsCommand("targets", "List targets");
 
 cl::opt<std::string> compileInput(cl::Positional, cl::Required,
                                   cl::desc("MODEL"), cl::sub(compileCommand));
+cl::opt<std::string> calibrateInput(cl::Positional, cl::Required,
+                                    cl::desc("MODEL"),
+                                    cl::sub(calibrateCommand));
+cl::opt<std::string> calibrateText("f", cl::desc("Text that the model reads"),
+                                   cl::value_desc("TEXT"), cl::Required,
+                                   cl::sub(calibrateCommand));
 cl::opt<std::string> inspectInput(cl::Positional, cl::Required,
                                   cl::desc("MODEL"), cl::sub(inspectCommand));
 cl::opt<bool> json("json", cl::desc("Print JSON"), cl::sub(inspectCommand));
 
 cl::opt<std::string> output("o", cl::desc("Where the result goes"),
                             cl::value_desc("FILE"), cl::Required,
-                            cl::sub(compileCommand));
+                            cl::sub(compileCommand), cl::sub(calibrateCommand));
 cl::opt<std::string>
     target("target",
            cl::desc("native, x86-64-v3, x86-64-v4, an LLVM CPU, "
@@ -63,7 +72,8 @@ cl::opt<r1::Scheme>
        cl::desc("How the KV cache is stored; if not given, f32 with "
                 "--quant=f32, else bf16"),
        cl::values(clEnumValN(r1::Scheme::F32, "f32", "32-bit floats"),
-                  clEnumValN(r1::Scheme::BF16, "bf16", "bfloat16")),
+                  clEnumValN(r1::Scheme::BF16, "bf16", "bfloat16"),
+                  clEnumValN(r1::Scheme::Q8, "q8", "8 bits with scales")),
        cl::sub(compileCommand));
 cl::opt<int64_t> maxContext("max-context",
                             cl::desc("Positions of a conversation; the "
@@ -102,16 +112,27 @@ cl::opt<std::string>
              cl::desc("With --emit=regions: also write each region as a "
                       "benchmark for sputnik-bench, with its code"),
              cl::value_desc("DIR"), cl::sub(compileCommand));
+cl::opt<std::string>
+    importance("importance",
+               cl::desc("Weigh the errors of q4 with this file of sputnik "
+                        "calibrate"),
+               cl::value_desc("FILE"), cl::sub(compileCommand));
 cl::opt<unsigned> threads("threads",
-                          cl::desc("Threads that write weights; all cores if "
-                                   "not given"),
-                          cl::value_desc("N"), cl::sub(compileCommand));
+                          cl::desc("Threads that write weights, or run the "
+                                   "model; all cores if not given"),
+                          cl::value_desc("N"), cl::sub(compileCommand),
+                          cl::sub(calibrateCommand));
 cl::opt<bool> progress("progress", cl::desc("Show progress"),
                        cl::sub(compileCommand));
 cl::opt<bool> quiet("quiet", cl::desc("Print errors only"),
                     cl::sub(compileCommand));
 
 } // namespace
+
+static std::string programPath(const char *program) {
+  return sys::fs::getMainExecutable(program,
+                                    reinterpret_cast<void *>(&programPath));
+}
 
 /// The options as one value: linking resets what cl::opt holds. Errors are
 /// errors of usage.
@@ -138,8 +159,7 @@ static Expected<CompileOptions> readOptions(const char *program) {
   CompileOptions options;
   options.model = compileInput;
   options.output = output;
-  options.program = sys::fs::getMainExecutable(
-      program, reinterpret_cast<void *>(&readOptions));
+  options.program = programPath(program);
   options.target = target;
   options.scheme = quant;
   for (StringRef rule : quantOverrides) {
@@ -155,6 +175,11 @@ static Expected<CompileOptions> readOptions(const char *program) {
     if (emit != EmitKind::Executable || weights == WeightsKind::Random)
       return createStringError("--report: no weights are written");
     options.report = report.empty() ? "-" : report.getValue();
+  }
+  if (importance.getNumOccurrences()) {
+    if (importance.empty() || quant != r1::Scheme::Q4)
+      return createStringError("--importance: expected a file, and --quant=q4");
+    options.importance = importance;
   }
   if (kv.getNumOccurrences())
     options.kv = kv;
@@ -203,6 +228,13 @@ int main(int argc, char **argv) {
     return options ? finish(compileModel(*options))
                    : fail(toString(options.takeError()), 2);
   }
+  if (calibrateCommand) {
+    if (output.empty() || output == "-")
+      return fail("-o: expected the name of a file", 2);
+    CalibrateOptions options{calibrateInput, calibrateText, output,
+                             programPath(argv[0]), threads};
+    return finish(calibrateModel(options));
+  }
   if (inspectCommand)
     return finish(inspectModel(inspectInput, json, outs()));
   if (targetsCommand) {
@@ -211,5 +243,5 @@ int main(int argc, char **argv) {
     printTargets(context, outs());
     return finish(Error::success());
   }
-  return fail("expected compile, inspect or targets; see sputnik --help", 2);
+  return fail("expected compile, calibrate, inspect or targets; see sputnik --help", 2);
 }

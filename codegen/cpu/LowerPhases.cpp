@@ -4,6 +4,7 @@
 #include "codegen/cpu/LowerPhases.h"
 
 #include "codegen/cpu/DotPrimitive.h"
+#include "codegen/cpu/InputSquares.h"
 #include "codegen/cpu/Phase.h"
 #include "codegen/cpu/RegionTimes.h"
 #include "runtime/Abi.h"
@@ -231,6 +232,9 @@ LogicalResult PhaseEmitter::emitRegion(r1::RegionOp region) {
     p.setRows(result, rows);
     p.setRows(yield->getOperand(i), rows);
   }
+  for (auto product : region.getBody().getOps<r1::ProductInterface>())
+    if (failed(emitInputSquares(p, product)))
+      return failure();
   int64_t index = firstRegion + regions.size();
   regions.push_back(region);
   if (!p.profile)
@@ -376,12 +380,14 @@ static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
   builder.setInsertionPointToStart(entry);
   Value step = entry->getArgument(0);
   phase.begin(step, entry->getArgument(1), entry->getArgument(2));
-  // The scratch size is known once everything is emitted: nothing may fold it.
+  // These sizes are known once everything is emitted: nothing may fold them.
+  auto sharedBytes = arith::ConstantIntOp::create(builder, loc, 0, 64);
   auto scratchBytes = arith::ConstantIntOp::create(builder, loc, 0, 64);
   int64_t arenaBytes = llvm::alignTo(arenaAttr.getInt(), 64);
+  phase.shared = phase.at(phase.arena, arenaBytes);
   Value ownScratch =
       arith::MulIOp::create(builder, loc, phase.thread, scratchBytes);
-  phase.scratch = phase.at(phase.at(phase.arena, arenaBytes), ownScratch);
+  phase.scratch = phase.at(phase.at(phase.shared, sharedBytes), ownScratch);
   size_t offsets[] = {offsetof(abi::Step, tokens), offsetof(abi::Step, slots),
                       offsetof(abi::Step, positions),
                       offsetof(abi::Step, outputs)};
@@ -398,10 +404,15 @@ static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
       failed(emitter.emit(function.front())))
     return failure();
   func::ReturnOp::create(builder, loc);
+  sharedBytes.setValueAttr(builder.getI64IntegerAttr(phase.getSharedBytes()));
   scratchBytes.setValueAttr(
       builder.getI64IntegerAttr(phase.getScratchBytes()));
-  return EmittedPhase{function.getName().str(), symbol, attr.getMaxRows(),
-                      arenaBytes, phase.getScratchBytes(), std::move(emitter.regions)};
+  return EmittedPhase{function.getName().str(),
+                      symbol,
+                      attr.getMaxRows(),
+                      arenaBytes + phase.getSharedBytes(),
+                      phase.getScratchBytes(),
+                      std::move(emitter.regions)};
 }
 
 FailureOr<SmallVector<EmittedPhase>>

@@ -315,6 +315,7 @@ void DescriptorEmitter::emit(const ModelDescription &description,
     symbol(kKernelImages);
   }
   number(description.kernels.size());
+  number(description.observedBytes);
 
   Type type = LLVM::LLVMStructType::getLiteral(builder.getContext(), types);
   emitConstant("sputnik_model", LLVM::Linkage::External, type, [&] {

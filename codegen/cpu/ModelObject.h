@@ -43,6 +43,8 @@ struct ModelDescription {
   llvm::StringRef info;      ///< JSON.
   /// Whether the code notes the times of regions for abi::Step::profile.
   bool profile = false;
+  /// Bytes of records that the code adds to, 0 if it observes nothing.
+  uint64_t observedBytes = 0;
   /// Kernels that take the place of the phases' code. The machine that launches
   /// them is `host`; without kernels it is the module's target.
   llvm::ArrayRef<KernelImage> kernels;

@@ -30,6 +30,7 @@ void Phase::begin(Value step, Value threadId, Value threadCount) {
   caches = field(ptrType(), offsetof(abi::Step, caches));
   logits = field(ptrType(), offsetof(abi::Step, logits));
   arena = field(ptrType(), offsetof(abi::Step, arena));
+  observed = field(ptrType(), offsetof(abi::Step, observed));
   barrier = field(ptrType(), offsetof(abi::Step, barrier));
 }
 
@@ -60,6 +61,12 @@ Value Phase::allocateScratch(int64_t bytes) {
   return at(scratch, offset);
 }
 
+Value Phase::allocateShared(int64_t bytes) {
+  // Regions follow one another: what one shares, the next may overwrite.
+  sharedBytes = std::max<int64_t>(sharedBytes, llvm::alignTo(bytes, 64));
+  return shared;
+}
+
 std::pair<Value, Value> Phase::share(Value count) {
   return {div(mul(count, thread), threads),
           div(mul(count, add(thread, 1)), threads)};
@@ -78,10 +85,4 @@ Value sputnik::cpu::cacheLayerPtr(Phase &phase, r1::KVCacheType cache,
       cast<BlockArgument>(layer).getOwner()->getParentOp());
   Value index = phase.add(phase.scalars.lookup(layer), layers.getFirst());
   return phase.at(base, phase.mul(index, cache.getLayerBytes()));
-}
-
-Value sputnik::cpu::cacheHeadPtr(Phase &phase, r1::KVCacheType cache,
-                                 Value slot, Value layer, Value head) {
-  return phase.at(cacheLayerPtr(phase, cache, slot, layer),
-                  phase.mul(head, 2 * cache.getHeadBytes()));
 }

@@ -39,7 +39,9 @@ public:
 
   mlir::Value thread, threads;
   mlir::Value rowCount, outputCount;
-  mlir::Value weights, caches, scratch, logits, arena, barrier;
+  mlir::Value weights, caches, scratch, shared, logits, arena, barrier;
+  /// abi::Step::observed.
+  mlir::Value observed;
   /// This thread's abi::ThreadProfile; null in code that notes no times.
   mlir::Value profile;
   /// The index of the layer loop that is being emitted, by its r1 value.
@@ -66,6 +68,10 @@ public:
   void restoreScratch(int64_t mark) { scratchUsed = mark; }
   int64_t getScratchBytes() const { return scratchPeak; }
 
+  /// Reserves bytes that all threads share, for use inside one region.
+  mlir::Value allocateShared(int64_t bytes);
+  int64_t getSharedBytes() const { return sharedBytes; }
+
   /// This thread's part [first, last) of `count` things.
   std::pair<mlir::Value, mlir::Value> share(mlir::Value count);
 
@@ -75,7 +81,7 @@ public:
 private:
   llvm::DenseMap<mlir::Value, Rows> buffers;
   int64_t arenaBytes;
-  int64_t scratchUsed = 0, scratchPeak = 0;
+  int64_t scratchUsed = 0, scratchPeak = 0, sharedBytes = 0;
 };
 
 /// Name of the generated barrier function.
@@ -123,11 +129,6 @@ void emitRoute(Phase &phase, r1::RouteOp op, mlir::Value scores,
 /// Address of what one layer of a slot's cache holds.
 mlir::Value cacheLayerPtr(Phase &phase, r1::KVCacheType cache, mlir::Value slot,
                           mlir::Value layer);
-
-/// Address of the keys of one KV head: [positions/16][dim][16]; the values,
-/// [positions][dim], follow them.
-mlir::Value cacheHeadPtr(Phase &phase, r1::KVCacheType cache, mlir::Value slot,
-                         mlir::Value layer, mlir::Value head);
 
 } // namespace sputnik::cpu
 

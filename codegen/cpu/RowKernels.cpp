@@ -1,6 +1,8 @@
 //===- RowKernels.cpp - Ops that work on each row by itself ---------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "codegen/cpu/ByteRows.h"
+#include "codegen/cpu/CacheHead.h"
 #include "codegen/cpu/DotPrimitive.h"
 #include "codegen/cpu/Phase.h"
 
@@ -93,31 +95,15 @@ struct RowEmitter {
     r1::KVCacheType cache = op.getCache().getType();
     Value slot = p.index(op.getSlots(), row);
     Value position = p.index(op.getPositions(), row);
-    Type element = cache.getElement();
-    int64_t dim = cache.getDim(), bytes = p.bytesOf(element);
-    constexpr int64_t panel = r1::KVCacheType::kPanel;
+    int64_t dim = cache.getDim();
     Value first = slice.firstHead ? slice.firstHead : p.i64(0);
     p.loop(p.i64(0), p.i64(slice.features / dim), 1, [&](Value local) {
-      Value base = cacheHeadPtr(p, cache, slot, op.getLayer(),
-                                p.add(first, local));
+      CacheHead head(p, cache, slot, op.getLayer(), p.add(first, local));
       Value from = p.mul(local, 4 * dim);
-      if (op.getKeys() && covers(op.getKeys())) {
-        Value in = p.at(source(op.getKeys()), from);
-        Value lane = p.add(p.mul(p.div(position, panel), panel * dim),
-                           p.rem(position, panel));
-        Value out = p.at(base, p.mul(lane, bytes));
-        p.loop(p.i64(0), p.i64(dim), 1, [&](Value i) {
-          setElement(out, p.mul(i, panel), this->element(in, i, 1), element);
-        });
-      }
-      if (op.getValues() && covers(op.getValues())) {
-        Value in = p.at(source(op.getValues()), from);
-        Value out = p.at(base, p.add(p.mul(position, dim * bytes),
-                                     cache.getHeadBytes()));
-        p.vectorLoop(dim, p.lanes(), [&](Value i, int64_t width) {
-          setElement(out, i, this->element(in, i, width), element);
-        });
-      }
+      if (op.getKeys() && covers(op.getKeys()))
+        head.storeKey(position, p.at(source(op.getKeys()), from));
+      if (op.getValues() && covers(op.getValues()))
+        head.storeValue(position, p.at(source(op.getValues()), from));
     });
   }
 
@@ -168,79 +154,12 @@ struct RowEmitter {
     Value in = source(op.getInput()), out = result(op.getResult());
     Type to = elementOf(op.getResult());
     if (to.isInteger(8)) {
-      quantize(in, out);
+      emitRoundedRow(p, in, out, slice.features);
       return;
     }
     p.vectorLoop(slice.features, p.lanes(), [&](Value i, int64_t width) {
       setElement(out, i, element(in, i, width), to);
     });
-  }
-
-  /// `lanes` features from `first` on, of which only `exist` do; zeros behind.
-  Value elementsOrZero(Value in, Value first, int64_t lanes, int64_t exist) {
-    if (exist >= lanes)
-      return element(in, first, lanes);
-    Value part = p.splat(p.f32Vec(lanes), 0.0);
-    for (int64_t lane = 0; lane < exist; ++lane)
-      part = vector::InsertOp::create(p.b, p.loc,
-                                      element(in, p.add(first, lane), 1), part,
-                                      ArrayRef<int64_t>{lane});
-    return part;
-  }
-
-  /// One row to i8 groups, laid out as r1::getRowBytes says.
-  void quantize(Value in, Value out) {
-    constexpr int64_t block = r1::kQuantBlock, group = r1::kActivationGroup,
-                      lanes = 16;
-    int64_t blocks = llvm::divideCeil(slice.features, block);
-    int64_t groups = llvm::divideCeil(slice.features, group);
-    Value scales = p.at(out, blocks * block);
-    Value corrections = p.at(out, blocks * block + groups * 4);
-    Type words = p.vecType(lanes, p.b.getI32Type());
-    Type bytes = p.vecType(lanes, p.b.getI8Type());
-    auto quantizeGroup = [&](Value index, int64_t exist) {
-      Value start = p.mul(index, group);
-      SmallVector<Value> x;
-      for (int64_t i = 0; i < exist; i += block)
-        for (int64_t j = i; j < i + block; j += lanes)
-          x.push_back(elementsOrZero(in, p.add(start, j), lanes, exist - j));
-      Value peak = p.splat(p.f32Vec(lanes), 0.0);
-      for (Value v : x)
-        peak = p.maxf(peak, math::AbsFOp::create(p.b, p.loc, v));
-      peak = p.reduceMax(peak);
-      Value some = arith::CmpFOp::create(p.b, p.loc, arith::CmpFPredicate::OGT,
-                                         peak, p.f32(0.0f));
-      Value inverse = p.broadcast(
-          arith::SelectOp::create(p.b, p.loc, some,
-                                  p.divf(p.f32(127.0f), peak), p.f32(0.0f)),
-          lanes);
-      Value sum;
-      for (auto [i, v] : llvm::enumerate(x)) {
-        Value rounded =
-            math::RoundEvenOp::create(p.b, p.loc, p.mulf(v, inverse));
-        Value q = arith::FPToSIOp::create(p.b, p.loc, words, rounded);
-        p.store(arith::TruncIOp::create(p.b, p.loc, bytes, q),
-                p.at(out, p.add(start, i * lanes)), 1);
-        int64_t inBlock = i % (block / lanes);
-        sum = inBlock ? Value(arith::AddIOp::create(p.b, p.loc, sum, q)) : q;
-        if (inBlock + 1 < block / lanes)
-          continue;
-        Value total = vector::ReductionOp::create(
-            p.b, p.loc, vector::CombiningKind::ADD, sum);
-        Value at = p.mul(p.add(p.mul(index, group / block),
-                               i / (block / lanes)),
-                         4);
-        p.store(arith::MulIOp::create(p.b, p.loc, total, p.i32(-128)),
-                p.at(corrections, at), 4);
-      }
-      p.store(p.mulf(peak, p.f32(1.0f / 127.0f)),
-              p.at(scales, p.mul(index, 4)), 4);
-    };
-    int64_t whole = slice.features / group;
-    p.loop(p.i64(0), p.i64(whole), 1,
-           [&](Value index) { quantizeGroup(index, group); });
-    if (int64_t rest = slice.features % group)
-      quantizeGroup(p.i64(whole), rest);
   }
 
   void emit(r1::SplitOp op) {

@@ -270,7 +270,7 @@ FailureOr<Grid> AttentionKernel::emit() {
   split = k.rem(k.block, splits);
   keys = k.cacheHeadPtr(cache, k.index(op.getSlots(), row), op.getLayer(),
                         head);
-  values = k.at(keys, cache.getHeadBytes());
+  values = k.at(keys, cache.getKeyBytes());
   length = k.add(k.index(op.getPositions(), row), 1);
 
   query = k.allocateShared(group * dim * 4);
@@ -302,5 +302,8 @@ FailureOr<Grid> AttentionKernel::emit() {
 
 FailureOr<Grid> sputnik::gpu::emitAttention(Kernel &k,
                                             r1::AttentionOp attention) {
+  if (attention.getCache().getType().isQuantized())
+    return attention.emitOpError("no kernel for a GPU reads ")
+           << attention.getCache().getType();
   return AttentionKernel(k, attention).emit();
 }

@@ -105,7 +105,7 @@ Value Kernel::cacheHeadPtr(r1::KVCacheType cache, Value slot, Value layer,
       b.getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Global));
   base = LLVM::AddrSpaceCastOp::create(b, loc, space, base);
   base = LLVM::AddrSpaceCastOp::create(b, loc, ptrType(), base);
-  return at(base, mul(index, 2 * cache.getHeadBytes()));
+  return at(base, mul(index, cache.getKeyBytes() + cache.getValueBytes()));
 }
 
 //===----------------------------------------------------------------------===//

@@ -144,7 +144,7 @@ struct RowEmitter {
     });
     append(op.getValues(), [&](Value base, Value i) {
       Value index = k.add(k.mul(position, dim), i);
-      return k.at(base, k.add(k.mul(index, bytes), cache.getHeadBytes()));
+      return k.at(base, k.add(k.mul(index, bytes), cache.getKeyBytes()));
     });
   }
 

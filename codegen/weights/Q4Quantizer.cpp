@@ -157,9 +157,14 @@ SPUTNIK_WIDE void chooseNibbles(const Block *blocks, size_t count,
   }
 }
 
-/// Splits a row, times `factor`, into blocks.
+/// Splits a row, times `factor`, into blocks. The errors of large values count
+/// more, with sqrt(mean square of the row + value^2).
 void loadBlocks(ArrayRef<float> values, ArrayRef<float> importance,
                 float factor, MutableArrayRef<Block> blocks) {
+  float meanSquare = 0;
+  for (float value : values)
+    meanSquare += (value * factor) * (value * factor);
+  meanSquare /= static_cast<float>(values.size());
   for (auto [index, block] : enumerate(blocks)) {
     float x[kBlock] = {}, weight[kBlock] = {};
     const size_t first = index * kBlock;
@@ -173,8 +178,11 @@ void loadBlocks(ArrayRef<float> values, ArrayRef<float> importance,
     }
     std::memcpy(block.values, x, sizeof(x));
     std::memcpy(block.importance, weight, sizeof(weight));
-    for (int half = 0; half < kHalves; ++half)
-      block.product[half] = block.values[half] * block.importance[half];
+    for (int half = 0; half < kHalves; ++half) {
+      const Lanes &v = block.values[half];
+      block.importance[half] *= __builtin_elementwise_sqrt(meanSquare + v * v);
+      block.product[half] = v * block.importance[half];
+    }
   }
 }
 

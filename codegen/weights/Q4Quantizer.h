@@ -27,7 +27,9 @@ struct Q4Row {
 
 /// Chooses what stores `values`, of magnitudes below 2^127, with a small sum of
 /// importance * error^2. There is one `importance` for each value, finite and
-/// not negative; none counts as equal. Blocks that are negligible beside the
+/// not negative; none counts as equal. It is multiplied by sqrt(mean square of
+/// the row + value^2): a model's predictions change less when its large weights
+/// are the more exact ones. Blocks that are negligible beside the
 /// row's largest value, and rows whose magnitudes are all below 2^-100, become
 /// zero. The result does not depend on the host.
 void quantizeQ4(llvm::ArrayRef<float> values, llvm::ArrayRef<float> importance,

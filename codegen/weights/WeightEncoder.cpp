@@ -131,7 +131,7 @@ WeightEncoder::WeightEncoder(mlir::RankedTensorType type) {
 }
 
 void WeightEncoder::storeRow(ArrayRef<float> values, ArrayRef<float> scales,
-                             uint8_t *row) {
+                             ArrayRef<float> importance, uint8_t *row) {
   switch (scheme) {
   case r1::Scheme::F32:
     std::memcpy(row, values.data(), columns * sizeof(float));
@@ -148,7 +148,7 @@ void WeightEncoder::storeRow(ArrayRef<float> values, ArrayRef<float> scales,
   case r1::Scheme::FP8:
     return storeFloat8(values, scales, row);
   case r1::Scheme::Q4:
-    quantizeQ4(values, {}, q4);
+    quantizeQ4(values, importance, q4);
     for (size_t i = 0; i < q4.nibbles.size(); i += kBlock)
       packNibbles(q4.nibbles.data() + i, row + i / 2);
     std::memcpy(row + rowQuantBytes, q4.steps.data(), q4.steps.size());
@@ -251,20 +251,23 @@ void WeightEncoder::loadFloat8(const uint8_t *row,
 
 void WeightEncoder::encode(ArrayRef<float> values, int64_t rows,
                            MutableArrayRef<uint8_t> out,
-                           ArrayRef<float> scales) {
+                           ArrayRef<float> scales,
+                           ArrayRef<float> importance) {
   for (int64_t row = 0; row < rows; row += panel)
     encodePanel(values.slice(row * columns),
                 scales.empty() ? scales : scales.slice(row * columns),
-                std::min(panel, rows - row),
+                importance, std::min(panel, rows - row),
                 out.data() + row / panel * bytesPerPanel);
 }
 
 void WeightEncoder::encodePanel(ArrayRef<float> values, ArrayRef<float> scales,
-                                int64_t rows, uint8_t *out) {
+                                ArrayRef<float> importance, int64_t rows,
+                                uint8_t *out) {
   const auto store = [&](int64_t r, uint8_t *row) {
     const int64_t first = r * columns;
     storeRow(values.slice(first, columns),
-             scales.empty() ? scales : scales.slice(first, columns), row);
+             scales.empty() ? scales : scales.slice(first, columns), importance,
+             row);
   };
   if (stored.empty()) {
     std::memset(out, 0, rowBytes);

@@ -31,10 +31,12 @@ public:
   /// has room for whole panels. Missing rows and columns become zero; in `q4`,
   /// which has no zero, missing columns become the value 1 of the table.
   /// `scales`, of interest to `fp8` alone, has for each value the scale that it
-  /// was stored with, 0 if there was none, or is empty.
+  /// was stored with, 0 if there was none, or is empty. `importance`, of the
+  /// columns or empty, is as quantizeQ4 takes it.
   void encode(llvm::ArrayRef<float> values, int64_t rows,
               llvm::MutableArrayRef<uint8_t> out,
-              llvm::ArrayRef<float> scales = {});
+              llvm::ArrayRef<float> scales = {},
+              llvm::ArrayRef<float> importance = {});
 
   /// Writes the values of the first `rows` rows that lie at `bytes`, whole
   /// panels, to `out`.
@@ -43,11 +45,12 @@ public:
 
 private:
   void encodePanel(llvm::ArrayRef<float> values, llvm::ArrayRef<float> scales,
-                   int64_t rows, uint8_t *out);
+                   llvm::ArrayRef<float> importance, int64_t rows,
+                   uint8_t *out);
   void decodePanel(const uint8_t *bytes, int64_t rows,
                    llvm::MutableArrayRef<float> out);
   void storeRow(llvm::ArrayRef<float> values, llvm::ArrayRef<float> scales,
-                uint8_t *row);
+                llvm::ArrayRef<float> importance, uint8_t *row);
   void storeBlocks(llvm::ArrayRef<float> values, uint8_t *row);
   void storeFloat8(llvm::ArrayRef<float> values, llvm::ArrayRef<float> scales,
                    uint8_t *row);

@@ -190,7 +190,10 @@ WeightWriter::writeTile(uint64_t tile, WeightProgram::Evaluator &evaluator,
 
   WeightEncoder encoder(program.type());
   encoded.resize(encoder.panelBytes() * divideCeil(rows, encoding.getPanel()));
-  encoder.encode(values, rows, encoded, scales);
+  encoder.encode(values, rows, encoded, scales,
+                 options.importance
+                     ? options.importance->find(weight.name, unit.layer)
+                     : ArrayRef<float>());
   const uint64_t offset =
       unit.offset + first / encoding.getPanel() * encoder.panelBytes();
   if (Error error = sink.write(offset, encoded))

@@ -3,6 +3,7 @@
 #ifndef SPUTNIK_CODEGEN_WEIGHTS_WEIGHTWRITER_H
 #define SPUTNIK_CODEGEN_WEIGHTS_WEIGHTWRITER_H
 
+#include "codegen/weights/Importance.h"
 #include "codegen/weights/WeightReport.h"
 #include "importer/Checkpoint.h"
 
@@ -30,6 +31,9 @@ struct WeightWriterOptions {
   unsigned threads = 0;
   /// Called from any thread, one call at a time, `done` never falling.
   std::function<void(uint64_t done, uint64_t total)> progress;
+  /// What errors of columns count in formats that choose by it, if given. Fits
+  /// the layers and columns of every weight that it names.
+  const Importance *importance = nullptr;
   /// Filled with an entry for each layer of each weight, if given.
   WeightReport *report = nullptr;
 };

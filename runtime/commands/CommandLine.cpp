@@ -262,6 +262,11 @@ void Grammar::addMeasures() {
                    "another executable wrote for the same tokens: KL "
                    "divergence, and how often the likeliest token is the same")
       ->type_name("FILE");
+  score
+      ->add_option("--observations", scoreOptions.observations,
+                   "Write what `sputnik calibrate` makes of the text's rows to "
+                   "this file")
+      ->type_name("FILE");
   score->add_flag("--json", scoreOptions.json,
                   "JSON, with the figure of every token");
   addThreads(score, scoreOptions.threads);

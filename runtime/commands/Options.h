@@ -55,6 +55,7 @@ struct ScoreOptions {
   PromptOptions prompt;
   int64_t window = 0; ///< 0: the whole context.
   std::string reference; ///< File of logits to compare with; empty: none.
+  std::string observations; ///< File for abi::Step::observed; empty: none.
   bool json = false;
   int64_t threads = 0;
 };

@@ -157,6 +157,18 @@ Status scoreCommand(const Program &program, const ScoreOptions &options) {
       Engine::create(program, options.threads);
   if (!engine)
     return engine.error();
+  std::vector<double> observed(model.observedBytes / sizeof(double));
+  std::optional<OutputFile> observations;
+  if (!options.observations.empty()) {
+    if (observed.empty())
+      return Error{"--observations: this executable observes nothing; sputnik "
+                   "calibrate makes one that does"};
+    Result<OutputFile> created = OutputFile::create(options.observations);
+    if (!created)
+      return created.error();
+    observations.emplace(std::move(*created));
+    (*engine)->setObserved(reinterpret_cast<uint8_t *>(observed.data()));
+  }
   Session session(**engine);
   Scores scores;
   int64_t row = 0;
@@ -173,6 +185,15 @@ Status scoreCommand(const Program &program, const ScoreOptions &options) {
         !status)
       return status;
     row += static_cast<int64_t>(part.size());
+  }
+  if (observations) {
+    if (Status status = observations->write(
+            {reinterpret_cast<const char *>(observed.data()),
+             observed.size() * sizeof(double)});
+        !status)
+      return status;
+    if (Status status = observations->commit(); !status)
+      return status;
   }
   return report(scores, reference.has_value(), options.json);
 }

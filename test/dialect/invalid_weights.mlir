@@ -38,8 +38,18 @@ func.func private @cache() -> !r1.kv_cache<layers = 1, heads = 1, dim = 16, elem
 
 // -----
 
-// expected-error @+1 {{element must be f32 or bf16, found 'f64'}}
+// expected-error @+1 {{element must be f32, bf16 or i8, found 'f64'}}
 func.func private @cache() -> !r1.kv_cache<layers = 1, heads = 1, dim = 16, element = f64, positions = 16>
+
+// -----
+
+// expected-error @+1 {{i8 needs keys and values of a multiple of 16 features, found 24}}
+func.func private @cache() -> !r1.kv_cache<layers = 1, heads = 1, dim = 24, element = i8, positions = 16>
+
+// -----
+
+// expected-error @+1 {{i8 needs keys and values of a multiple of 16 features, found latents}}
+func.func private @cache() -> !r1.kv_cache<layers = 1, heads = 1, dim = 32, element = i8, positions = 16, latent = 16>
 
 // -----
 

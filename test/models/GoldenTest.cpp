@@ -109,8 +109,9 @@ struct Config {
 
 /// How far logits may be from float32's, as fractions of the largest magnitude
 /// of their row. In bf16, with 8 bits of precision, weights, cache and (in
-/// prefill) activations are rounded once each. In 8 or 4 bits random weights lose
-/// much, and rows whose experts are then others are anywhere: the mean counts.
+/// prefill) activations are rounded once each; so are keys, values and queries
+/// with a cache of q8. In 8 or 4 bits random weights lose much, and rows whose
+/// experts are then others are anywhere: the mean counts.
 struct Tolerance {
   double worst, rootMeanSquare;
 };
@@ -118,8 +119,11 @@ struct Tolerance {
 /// Keeps all of an FP8 checkpoint, whose embedding and head are bf16.
 const std::vector<std::string> keepsFloat8 = {"--quant-override=head=bf16",
                                               "--kv=f32"};
+const std::vector<std::string> quantizesCache = {"--kv=q8"};
 
 Tolerance toleranceOf(const Config &config) {
+  if (config.options == quantizesCache)
+    return {8e-2, 2e-2};
   if (config.quant == "f32" ||
       (config.level == "0" && config.options == keepsFloat8))
     return {1e-4, 1e-4};
@@ -198,7 +202,7 @@ TEST_P(GoldenTest, MatchesTransformers) {
         squares / static_cast<double>(prompt.rows.size() * golden.vocabulary));
     EXPECT_LE(worst, tolerance.worst);
     EXPECT_LE(mean, tolerance.rootMeanSquare);
-    if (config.quant == "f32") {
+    if (config.quant == "f32" && config.options.empty()) {
       std::string greedy =
           run(with({"run", "--ids", prompt.ids, "-n", "64", "--temp", "0",
                     "--print-ids", "--ignore-eos"}));
@@ -225,6 +229,19 @@ static std::vector<Config> allConfigs() {
   return configs;
 }
 
+/// A cache of q8 with each size of heads, where nothing else is rounded.
+static std::vector<Config> quantizedCacheConfigs() {
+  std::vector<Config> configs;
+  for (const char *golden : {"qwen2-hd80-g1", "qwen2-hd64-g7-sharded",
+                             "llama-hd64-g3-llama3", "qwen3-hd128-g3-yarn"})
+    for (const char *level : {"0", "3"})
+      configs.push_back({golden, "f32", level, "native", {}, quantizesCache});
+#ifdef __x86_64__
+  configs.push_back({"qwen3-hd128-g3-yarn", "bf16", "3", "x86-64-v3", {}, quantizesCache});
+#endif
+  return configs;
+}
+
 /// One model of each family on targets beside the machine's own.
 static std::vector<Config> crossConfigs() {
   std::vector<Config> configs;
@@ -248,6 +265,9 @@ static std::vector<Config> crossConfigs() {
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldenTest);
 INSTANTIATE_TEST_SUITE_P(Native, GoldenTest, testing::ValuesIn(allConfigs()),
+                         [](const auto &info) { return info.param.name(); });
+INSTANTIATE_TEST_SUITE_P(QuantizedCache, GoldenTest,
+                         testing::ValuesIn(quantizedCacheConfigs()),
                          [](const auto &info) { return info.param.name(); });
 INSTANTIATE_TEST_SUITE_P(Cross, GoldenTest, testing::ValuesIn(crossConfigs()),
                          [](const auto &info) { return info.param.name(); });

@@ -6,6 +6,10 @@
 // RUN:   --remark-format=emitRemark -o %t 2>&1 | FileCheck %s --check-prefix=REMARK
 // RUN: %sputnik-opt %s --split-input-file --r1-fold-norm-gains=scheme=bf16 --remarks-filter=r1-fold-norm-gains \
 // RUN:   --remark-format=emitRemark -o %t 2>&1 | FileCheck %s --check-prefix=REMARK-BF16
+// An override counts for what reads the matrix that it names, and for nothing else.
+// RUN: %sputnik-opt %s --split-input-file --r1-fold-norm-gains=overrides=k=q4 | FileCheck %s --check-prefix=OVERRIDE
+// RUN: %sputnik-opt %s --split-input-file --r1-fold-norm-gains=overrides=k=q4 --remarks-filter=r1-fold-norm-gains \
+// RUN:   --remark-format=emitRemark -o %t 2>&1 | FileCheck %s --check-prefix=REMARK-OVERRIDE
 
 // The gain of a norm that two linears read goes into both of their weights.
 
@@ -28,8 +32,13 @@ r1.weight @k layers(1) : tensor<16x32xf32> from [#r1.origin<"m", 0, 1024, "bf16"
 // BF16-LABEL: func.func @two_linears
 // BF16: r1.rms_norm %{{.*}}, @norm[%{{.*}}] eps
 
-// REMARK: :[[#@LINE+4]]:{{.*}}[Passed] {{.*}}@norm folded into the weights that follow
-// REMARK-BF16: :[[#@LINE+3]]:{{.*}}[Missed] {{.*}}@norm not folded: bf16 cannot hold the product of two bf16 values; the gain is applied to the activations
+// OVERRIDE-NOT:   r1.scale_columns
+// OVERRIDE-LABEL: func.func @two_linears
+// OVERRIDE:       r1.rms_norm %{{.*}}, @norm[%{{.*}}] eps
+
+// REMARK: :[[#@LINE+5]]:{{.*}}[Passed] {{.*}}@norm folded into the weights that follow
+// REMARK-BF16: :[[#@LINE+4]]:{{.*}}[Missed] {{.*}}@norm not folded: @k is stored in bf16, which cannot hold the product of two bf16 values; the gain is applied to the activations
+// REMARK-OVERRIDE: [Missed] {{.*}}@norm not folded: @k is stored in q4, which has one scale for columns of different gains; the gain is applied to the activations
 func.func @two_linears(%x: tensor<?x32xf32>, %layer: index)
     -> (tensor<?x64xf32>, tensor<?x16xf32>) {
   %0 = r1.rms_norm %x, @norm[%layer] eps 1.0e-6 : tensor<?x32xf32>
@@ -57,6 +66,9 @@ r1.derived @q : tensor<64x32xf32> {
   r1.yield %1 : tensor<64x32xf32>
 }
 // CHECK-LABEL: func.func @program
+// OVERRIDE:       r1.scale_columns
+// OVERRIDE-LABEL: func.func @program
+// OVERRIDE:       r1.rms_norm %{{.*}} eps
 func.func @program(%x: tensor<?x32xf32>) -> tensor<?x64xf32> {
   %0 = r1.rms_norm %x, @norm eps 1.0e-6 : tensor<?x32xf32>
   %1 = r1.linear %0, @q : tensor<?x32xf32> -> tensor<?x64xf32>

@@ -185,6 +185,24 @@ TEST_F(Graph, CacheTakesContextAndElement) {
   EXPECT_TRUE(cacheType(*import("qwen2-hd80-g1")).getElement().isF32());
 }
 
+TEST_F(Graph, CacheOfBytes) {
+  context.loadDialect<r1::R1Dialect>();
+  auto bytes = mlir::IntegerType::get(&context, 8);
+  auto module = import("qwen2-hd80-g1", {.kvElement = bytes});
+  // Of each position, head and layer: 80 features of a key filled up to three
+  // blocks with scales, and of a value with one scale.
+  EXPECT_EQ(cacheType(*module).getTokenBytes(),
+            2 * 2 * (3 * (32 + 4) + 80 + 4));
+
+  Expected<Checkpoint> latent =
+      Checkpoint::open(golden("deepseek-g8-noqlora"));
+  EXPECT_VALUE(latent);
+  EXPECT_TRUE(StringRef(errorOf(*latent, {.kvElement = bytes}))
+                  .contains("a cache of 8 bits is asked for, expected keys and "
+                            "values of heads with a multiple of 16 features, "
+                            "found latents"));
+}
+
 TEST_F(Graph, ConfigurationAloneMakesRandomWeights) {
   folder.write("config.json", smallConfig("qwen2"));
   Expected<Checkpoint> checkpoint = Checkpoint::openConfigOnly(folder.path());

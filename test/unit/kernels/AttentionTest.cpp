@@ -1,6 +1,6 @@
 //===- AttentionTest.cpp - Cache and attention against float64 ------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "test/unit/kernels/KernelFixture.h"
+#include "test/unit/kernels/AttentionFixture.h"
 
 #include <cmath>
 
@@ -9,22 +9,8 @@ namespace {
 
 constexpr int64_t contextRows = 300;
 
-class AttentionTest : public KernelFixture {
+class AttentionTest : public AttentionFixture {
 protected:
-  /// A loop over layers adds to its stream: this table takes the queries, which
-  /// are the stream, away again.
-  void addNegated(const std::string &name, Matrix q) {
-    for (double &value : q.values)
-      value = -value;
-    add(name, "F32", {q.rows, q.columns},
-        std::vector<float>(q.values.begin(), q.values.end()));
-  }
-  GraphText::Rows attend(GraphText &g, const GraphText::Rows &stream,
-                         int64_t rows) {
-    auto y = g.endLayers(g.add(stream, g.attention(stream)));
-    return g.add(y, g.embed("minus_q", rows, stream.features));
-  }
-
   /// Contexts of 1 to `rows` positions; queries, keys and values from tables.
   void checkHeads(int64_t kvHeads, int64_t group, int64_t dim, int64_t rows) {
     const int64_t width = kvHeads * dim;

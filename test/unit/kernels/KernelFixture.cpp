@@ -24,7 +24,7 @@ Matrix KernelFixture::staged(const Matrix &x, r1::PhaseKind phase) {
     return x;
   const bool float8 = scheme() == r1::Scheme::FP8;
   if (isBlockScheme(scheme()) && !float8)
-    return multipliesBytes() ? roundedToI8(x) : x;
+    return multipliesBytes() ? roundedToI8(x, r1::kActivationGroup) : x;
   const bool rounds = (scheme() == r1::Scheme::BF16 || float8) &&
                       phase == r1::PhaseKind::Prefill && roundsActivations();
   return rounds ? rounded(x) : x;

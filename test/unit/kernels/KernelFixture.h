@@ -55,11 +55,12 @@ protected:
     check(text, expected, expected, tolerance);
   }
 
-private:
-  /// Whether prefill's linears of the target round rows to bf16, and whether
-  /// linears with weights in blocks round theirs to bytes.
-  bool roundsActivations();
+  /// Whether products with blocks of bytes round their rows to bytes.
   bool multipliesBytes();
+
+private:
+  /// Whether prefill's linears of this machine round rows to bf16.
+  bool roundsActivations();
   Matrix addStored(const std::string &name, Matrix matrix, r1::Scheme stored);
   Matrix draw(int64_t rows, int64_t columns, double deviation, double mean);
 

@@ -16,10 +16,10 @@ Matrix rounded(Matrix x) {
   return x;
 }
 
-Matrix roundedToI8(Matrix x) {
+Matrix roundedToI8(Matrix x, int64_t group) {
   for (int64_t row = 0; row < x.rows; ++row)
-    for (int64_t first = 0; first < x.columns; first += r1::kActivationGroup) {
-      const int64_t end = std::min(first + r1::kActivationGroup, x.columns);
+    for (int64_t first = 0; first < x.columns; first += group) {
+      const int64_t end = std::min(first + group, x.columns);
       float peak = 0;
       for (int64_t i = first; i < end; ++i)
         peak = std::max(peak, std::abs(static_cast<float>(x.at(row, i))));

@@ -32,9 +32,9 @@ struct Matrix {
 
 /// Every value rounded to the nearest bf16.
 Matrix rounded(Matrix x);
-/// Rows as 8-bit integers with a scale for each kActivationGroup values, as
-/// r1.cast says.
-Matrix roundedToI8(Matrix x);
+/// Rows as 8-bit integers with a scale for each `group` values, as r1.cast says
+/// for groups of kActivationGroup.
+Matrix roundedToI8(Matrix x, int64_t group);
 /// `gain` has one row; it and `x` agree in columns, or heads of `x` have as
 /// many as it.
 Matrix rmsNorm(const Matrix &x, const Matrix &gain);

@@ -11,8 +11,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <random>
+#include <tuple>
 
 using namespace llvm;
 using namespace sputnik;
@@ -82,6 +85,39 @@ TEST(WeightEncoder, KeepsWhatWasStoredInFloat8) {
         values, std::end(values),
         [](float a, float b) { return std::abs(a) < std::abs(b); });
     ASSERT_EQ(chosen, std::abs(largest) / kFloat8Largest);
+  }
+}
+
+/// Values of blocks as GGUF's Q8_0 and Q4_0 store them: integers in [lowest,
+/// highest] times an f16 of either sign.
+static std::vector<float> ggufValues(int lowest, int highest) {
+  std::mt19937 generator(11);
+  std::uniform_int_distribution<int> quant(lowest, highest);
+  std::uniform_int_distribution<int> significand(1, 2047), exponent(-24, 5);
+  std::vector<float> values;
+  for (int block = 0; block < 2000; ++block) {
+    const float scale = std::ldexp(static_cast<float>(significand(generator)),
+                                   exponent(generator)) *
+                        (block % 2 ? -1.0f : 1.0f);
+    // Some blocks have few different values, and some of those a common factor.
+    const int step = block % 5 == 0 ? 2 : 1, most = block % 7 == 0 ? 3 : 1000;
+    for (int i = 0; i < 32; ++i)
+      values.push_back(
+          static_cast<float>(
+              std::clamp(quant(generator), -most, most) / step * step) *
+          scale);
+  }
+  return values;
+}
+
+TEST(WeightEncoder, KeepsTheValuesOfGGUF) {
+  for (auto [scheme, lowest, highest] :
+       {std::tuple(r1::Scheme::Q8, -127, 127),
+        std::tuple(r1::Scheme::Q4Plain, -8, 7)}) {
+    const std::vector<float> values = ggufValues(lowest, highest);
+    std::vector<float> stored = values;
+    roundToScheme(scheme, 32, stored);
+    EXPECT_EQ(stored, values) << r1::stringifyScheme(scheme).str();
   }
 }
 
