@@ -61,7 +61,10 @@ struct ChooseLatentForm final
           << ("expanded: @" + op.getKeys() + " is encoded already").str();
       return;
     }
-    int64_t rows = findBreakEven(op);
+    // Kernels for GPUs have the absorbed form alone.
+    auto target =
+        op->getParentOfType<ModuleOp>()->getAttrOfType<TargetAttr>(kTargetAttr);
+    int64_t rows = target && target.isGPU() ? 0 : findBreakEven(op);
     if (rows && phase.getMaxRows() >= rows) {
       ++numExpanded;
       remark::passed(op.getLoc(), opts)

@@ -40,12 +40,15 @@ struct StageActivations final
         return builder.getI8Type();
       return nullptr;
     }
-    if (phase != PhaseKind::Prefill || target.getBf16Dot() == DotKind::FMA)
+    // The dot instruction is what one thread has; a GPU's tensor cores are not
+    // counted there.
+    if (phase != PhaseKind::Prefill ||
+        (target.getBf16Dot() == DotKind::FMA && !target.isGPU()))
       return nullptr;
     if (encoding && encoding.getScheme() == Scheme::BF16 &&
-        encoding.getStep() == 2 && (!partsOfRows || inner % 2 == 0))
+        encoding.getStep() % 2 == 0 && (!partsOfRows || inner % 2 == 0))
       return builder.getBF16Type();
-    obstacle = "it is not stored in bf16 with step 2";
+    obstacle = "it is not stored in bf16 with an even step";
     return nullptr;
   }
 

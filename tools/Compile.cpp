@@ -139,6 +139,8 @@ Error Compiler::import() {
                          : BFloat16Type::get(&context);
   import.maxContext = options.maxContext;
   import.randomWeights = options.weights == WeightsKind::Random;
+  // The runtime drives drafts through functions of the host.
+  import.draft = !target.isGPU();
   Expected<OwningOpRef<ModuleOp>> graph =
       importModel(*checkpoint, context, import);
   if (!graph)

@@ -18,6 +18,7 @@ bool KernelFixture::roundsActivations() {
          r1::DotKind::FMA;
 }
 
+bool KernelFixture::roundsAttention() { return false; }
 bool KernelFixture::multipliesBytes() {
   return llvm::cantFail(cpu::getTarget("native", context)).getInt8Dot() !=
          r1::IntDotKind::None;
@@ -50,7 +51,8 @@ struct Kernel {
 } // namespace
 
 void KernelFixture::check(const std::string &text, const Matrix &expected,
-                          const Matrix &expectedPrefill, double tolerance) {
+                          const Matrix &expectedPrefill, double tolerance,
+                          double prefillTolerance) {
   mlir::OwningOpRef<mlir::ModuleOp> module = parse(text);
   ASSERT_TRUE(module);
   LoadedGraph::Options options;
@@ -83,7 +85,8 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
   for (auto [name, phase, together, wanted] : phases) {
     SCOPED_TRACE(name);
     const std::vector<float> alone = kernel.run(*phase, together, count, 1);
-    expectNear(alone, *wanted, tolerance);
+    expectNear(alone, *wanted,
+               phase == &model.prefill ? prefillTolerance : tolerance);
     for (int64_t threads : {2, 3}) {
       EXPECT_TRUE(bits(kernel.run(*phase, together, count, threads)) ==
                   bits(alone))
