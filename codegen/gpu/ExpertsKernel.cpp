@@ -42,9 +42,9 @@ public:
 
   /// The sums of a panel of the expert in `slot` with the slot's input.
   SmallVector<Value> multiply(Value slot, Value panel) {
-    Value expert = k.widen(
-        k.load(k.b.getI32Type(),
-               k.at(k.rowPtr(chosen, k.rowTile), k.mul(slot, 4)), 4));
+    Value expert =
+        k.widen(k.load(k.b.getI32Type(),
+                       k.at(k.rowPtr(chosen, k.rowTile), k.mul(slot, 4)), 4));
     Value index = k.add(k.mul(expert, panels), panel);
     return dot.sumPanel(k, k.at(base, k.mul(index, panelBytes)), columns,
                         slotRow(slot), dot.all(k, columns), kUnroll);
@@ -61,8 +61,8 @@ private:
     k.forEach(ways * padded, [&](Value i) {
       Value column = k.rem(i, padded);
       Value from = k.add(k.mul(k.div(i, padded), columns), column);
-      Value value = k.ifThenElse(
-          k.less(column, k.i64(columns)), {k.f32(0)}, [&] {
+      Value value =
+          k.ifThenElse(k.less(column, k.i64(columns)), {k.f32(0)}, [&] {
             Value at = k.at(row, k.mul(from, k.bytesOf(input.element)));
             return SmallVector<Value>{k.loadAsF32(input.element, at)};
           })[0];
@@ -95,13 +95,12 @@ private:
 
 static FailureOr<PanelDot> getDot(Operation *op, FlatSymbolRefAttr weight,
                                   Value input) {
-  r1::EncodingAttr encoding =
-      r1::getEncoding(r1::lookupWeightType(op, weight));
+  r1::EncodingAttr encoding = r1::getEncoding(r1::lookupWeightType(op, weight));
   Type element = cast<RankedTensorType>(input.getType()).getElementType();
   // Rows in bf16 are made floats where they are staged.
   FailureOr<PanelDot> dot = PanelDot::get(
-      encoding, element.isBF16() ? Type(Float32Type::get(op->getContext()))
-                                 : element);
+      encoding,
+      element.isBF16() ? Type(Float32Type::get(op->getContext())) : element);
   if (failed(dot))
     op->emitOpError("no kernel multiplies ")
         << encoding << " with " << element << " activations";
@@ -122,8 +121,8 @@ FailureOr<Grid> sputnik::gpu::emitExpertsUp(Kernel &k, r1::ExpertsUpOp op) {
   int64_t blocks = llvm::divideCeil(pairs, kWarps);
   Value slot = k.div(k.block, blocks);
   Value pair = k.add(k.mul(k.rem(k.block, blocks), kWarps), k.warp);
-  Value out = k.at(k.rowPtr(k.rows(op.getResult()), k.rowTile),
-                   k.mul(slot, inner * 4));
+  Value out =
+      k.at(k.rowPtr(k.rows(op.getResult()), k.rowTile), k.mul(slot, inner * 4));
   k.ifThen(k.less(pair, k.i64(pairs)), [&] {
     Value panel = k.mul(pair, 2);
     SmallVector<Value> gate = experts.multiply(slot, panel);
@@ -131,8 +130,7 @@ FailureOr<Grid> sputnik::gpu::emitExpertsUp(Kernel &k, r1::ExpertsUpOp op) {
     k.ifThen(k.equal(dot->lanePart(k), k.i64(0)), [&] {
       for (auto [i, sums] : llvm::enumerate(llvm::zip_equal(gate, up))) {
         auto [z, u] = sums;
-        Value feature =
-            k.add(k.mul(pair, kPanel), k.add(dot->laneRow(k), i));
+        Value feature = k.add(k.mul(pair, kPanel), k.add(dot->laneRow(k), i));
         k.ifThen(k.less(feature, k.i64(inner)), [&, z = z, u = u] {
           k.store(emitSwiGLU(k, z, u), k.at(out, k.mul(feature, 4)), 4);
         });
@@ -142,8 +140,7 @@ FailureOr<Grid> sputnik::gpu::emitExpertsUp(Kernel &k, r1::ExpertsUpOp op) {
   return Grid{slots * blocks, 1};
 }
 
-FailureOr<Grid> sputnik::gpu::emitExpertsDown(Kernel &k,
-                                              r1::ExpertsDownOp op) {
+FailureOr<Grid> sputnik::gpu::emitExpertsDown(Kernel &k, r1::ExpertsDownOp op) {
   FailureOr<PanelDot> dot = getDot(op, op.getDownAttr(), op.getInput());
   if (failed(dot))
     return failure();
@@ -175,17 +172,17 @@ FailureOr<Grid> sputnik::gpu::emitExpertsDown(Kernel &k,
     Value feature = k.add(k.mul(firstPanel, kPanel), i);
     k.ifThen(k.less(feature, k.i64(features)), [&] {
       // In the order of slots.
-      Value sum = k.loop(
-          k.i64(0), k.i64(slots), 1, {k.f32(0)},
-          [&](Value slot, ValueRange sums) -> SmallVector<Value> {
-            Value item = k.add(k.mul(k.div(i, kPanel), slots), slot);
-            Value at = k.add(k.mul(item, kPanel), k.rem(i, kPanel));
-            Value product =
-                k.load(k.f32Type(), k.at(products, k.mul(at, 4)), 4);
-            Value factor =
-                k.load(k.f32Type(), k.at(factors, k.mul(slot, 4)), 4);
-            return {k.fma(factor, product, sums[0])};
-          })[0];
+      Value sum =
+          k.loop(k.i64(0), k.i64(slots), 1, {k.f32(0)},
+                 [&](Value slot, ValueRange sums) -> SmallVector<Value> {
+                   Value item = k.add(k.mul(k.div(i, kPanel), slots), slot);
+                   Value at = k.add(k.mul(item, kPanel), k.rem(i, kPanel));
+                   Value product =
+                       k.load(k.f32Type(), k.at(products, k.mul(at, 4)), 4);
+                   Value factor =
+                       k.load(k.f32Type(), k.at(factors, k.mul(slot, 4)), 4);
+                   return {k.fma(factor, product, sums[0])};
+                 })[0];
       k.store(sum, k.at(out, k.mul(feature, 4)), 4);
     });
   });

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A block takes one KV head and a tile of rows, each with all query heads of
-// the group: kQueries queries, 16 for each warp, whose fragments and sums stay in
-// registers. Keys and values of kPositions positions at a time are copied to
+// the group: kQueries queries, 16 for each warp, whose fragments and sums stay
+// in registers. Keys and values of kPositions positions at a time are copied to
 // shared memory while the ones before are used. Softmax is online, its weights
 // are rounded to bf16 for the product with values.
 //
@@ -107,8 +107,8 @@ Value FlashAttention::packed(Value low, Value high) {
   Value pair = LLVM::PoisonOp::create(k.b, k.loc, k.f32Vec(2));
   pair = LLVM::InsertElementOp::create(k.b, k.loc, pair, low, k.i32(0));
   pair = LLVM::InsertElementOp::create(k.b, k.loc, pair, high, k.i32(1));
-  Value narrow = arith::TruncFOp::create(
-      k.b, k.loc, k.vecType(2, k.b.getBF16Type()), pair);
+  Value narrow = arith::TruncFOp::create(k.b, k.loc,
+                                         k.vecType(2, k.b.getBF16Type()), pair);
   return LLVM::BitcastOp::create(k.b, k.loc, k.b.getI32Type(), narrow);
 }
 
@@ -183,18 +183,16 @@ SmallVector<Value> FlashAttention::emitScores(Value keys) {
   Value matrix = k.div(k.lane, 8), inMatrix = k.rem(k.lane, 8);
   for (int64_t d = 0; d < dim; d += kLoad)
     for (int64_t panel = 0; panel < kPositions / kPanel; ++panel) {
-      Value coordinate =
-          k.add(k.add(k.mul(k.rem(matrix, 2), 8), inMatrix), d);
+      Value coordinate = k.add(k.add(k.mul(k.rem(matrix, 2), 8), inMatrix), d);
       Value place = placeOfKeys(coordinate, k.div(matrix, 2));
-      SmallVector<Value> loaded = k.loadMatrices(
-          k.at(keys, k.add(place, panel * dim * kPanel * 2)),
-          /*transposed=*/true);
+      SmallVector<Value> loaded =
+          k.loadMatrices(k.at(keys, k.add(place, panel * dim * kPanel * 2)),
+                         /*transposed=*/true);
       for (int64_t half = 0; half < 2; ++half) {
-        auto sums =
-            MutableArrayRef(scores).slice(4 * (2 * panel + half), 4);
-        llvm::copy(k.multiplyMatrices(
-                       ArrayRef(queries).slice(d / kLoad * 4, 4),
-                       ArrayRef(loaded).slice(2 * half, 2), sums),
+        auto sums = MutableArrayRef(scores).slice(4 * (2 * panel + half), 4);
+        llvm::copy(k.multiplyMatrices(ArrayRef(queries).slice(d / kLoad * 4, 4),
+                                      ArrayRef(loaded).slice(2 * half, 2),
+                                      sums),
                    sums.begin());
       }
     }
@@ -217,8 +215,8 @@ void FlashAttention::addValues(Value values, ArrayRef<Value> weights,
           k.at(values, placeOfValues(at, piece)), /*transposed=*/true);
       for (int64_t half = 0; half < 2; ++half) {
         auto target = sums.slice(4 * (d / kGroup + half), 4);
-        llvm::copy(k.multiplyMatrices(
-                       left, ArrayRef(loaded).slice(2 * half, 2), target),
+        llvm::copy(k.multiplyMatrices(left, ArrayRef(loaded).slice(2 * half, 2),
+                                      target),
                    target.begin());
       }
     }
@@ -243,8 +241,8 @@ FlashAttention::State FlashAttention::emitStep(const Run &run, Value step,
     for (int64_t i = 0; i < 4; ++i) {
       Value at = k.add(first, n * kGroup + i % 2);
       Value &score = scores[4 * n + i];
-      seen[4 * n + i] = k.both(
-          inRun[i / 2], k.less(at, k.add(position[i / 2], 1)));
+      seen[4 * n + i] =
+          k.both(inRun[i / 2], k.less(at, k.add(position[i / 2], 1)));
       score = k.select(seen[4 * n + i], k.mulf(score, scale), lowest());
       peaks[i / 2] = k.maxf(peaks[i / 2], score);
     }
@@ -277,21 +275,20 @@ FlashAttention::State FlashAttention::emitRun(const Run &run,
   // The run before may still be read.
   k.barrier();
   start(k.i64(0), steps);
-  return k.loop(k.i64(0), steps, 1, state,
-                [&](Value step, ValueRange before) {
-                  k.waitForCopies(0);
-                  k.barrier();
-                  start(k.add(step, 1), steps);
-                  return emitStep(run, step, before);
-                });
+  return k.loop(k.i64(0), steps, 1, state, [&](Value step, ValueRange before) {
+    k.waitForCopies(0);
+    k.barrier();
+    start(k.add(step, 1), steps);
+    return emitStep(run, step, before);
+  });
 }
 
 FlashAttention::State FlashAttention::emitRuns(State state) {
   Value count = k.min(k.sub(k.rowCount, firstRow), k.i64(tokens));
   SmallVector<Value> carried = {k.i64(0), k.i64(0)};
   llvm::append_range(carried, state);
-  carried = k.loop(
-      k.i64(0), count, 1, carried, [&](Value t, ValueRange before) {
+  carried =
+      k.loop(k.i64(0), count, 1, carried, [&](Value t, ValueRange before) {
         Value next = k.add(t, 1);
         Value slot = k.index(op.getSlots(), row(t));
         Value length = arith::MaxSIOp::create(
@@ -299,14 +296,14 @@ FlashAttention::State FlashAttention::emitRuns(State state) {
             k.add(k.index(op.getPositions(), row(t)), 1));
         Value same = k.both(k.less(next, count),
                             k.equal(k.index(op.getSlots(), row(next)), slot));
-        Value ends = arith::XOrIOp::create(
-            k.b, k.loc, same, k.splat(k.b.getI1Type(), 1));
+        Value ends = arith::XOrIOp::create(k.b, k.loc, same,
+                                           k.splat(k.b.getI1Type(), 1));
         ValueRange old = before.drop_front(2);
         SmallVector<Value> now = k.ifThenElse(ends, old, [&] {
           Value keys = k.cacheHeadPtr(cache, slot, op.getLayer(), head);
-          return emitRun({before[0], next, length, keys,
-                          k.at(keys, cache.getHeadBytes())},
-                         old);
+          return emitRun(
+              {before[0], next, length, keys, k.at(keys, cache.getHeadBytes())},
+              old);
         });
         SmallVector<Value> after = {k.select(ends, next, before[0]),
                                     k.select(ends, k.i64(0), length)};
@@ -325,9 +322,8 @@ void FlashAttention::storeOutput(ValueRange state) {
                           k.less(k.add(firstRow, token[i]), k.rowCount));
     k.ifThen(exists, [&] {
       Value base = k.rowPtr(out, k.add(firstRow, token[i]));
-      Value first = k.add(
-          k.mul(k.add(k.mul(head, group), member[i]), dim),
-          k.mul(k.rem(k.lane, 4), 2));
+      Value first = k.add(k.mul(k.add(k.mul(head, group), member[i]), dim),
+                          k.mul(k.rem(k.lane, 4), 2));
       for (int64_t n = 0; n < dim / kGroup; ++n)
         for (int64_t j = 0; j < 2; ++j) {
           Value sum = state[4 + 4 * n + 2 * i + j];

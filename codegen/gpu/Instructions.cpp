@@ -15,8 +15,8 @@ Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
     b.setInsertionPointToEnd(code.getBody());
     auto type = LLVM::LLVMFunctionType::get(
         result, SmallVector<Type>(operands.getTypes()));
-    auto wrapper = LLVM::LLVMFuncOp::create(b, loc, symbol, type,
-                                            LLVM::Linkage::Internal);
+    auto wrapper =
+        LLVM::LLVMFuncOp::create(b, loc, symbol, type, LLVM::Linkage::Internal);
     // Stays a call until PTX is made: the emulator runs optimised kernels too.
     wrapper.setNoInline(true);
     wrapper.setNoUnwind(true);
@@ -31,8 +31,8 @@ Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
     auto vector = dyn_cast<VectorType>(result);
     if (vector)
       registers = LLVM::LLVMStructType::getLiteral(
-          b.getContext(), SmallVector<Type>(vector.getNumElements(),
-                                            vector.getElementType()));
+          b.getContext(),
+          SmallVector<Type>(vector.getNumElements(), vector.getElementType()));
     Value value =
         LLVM::InlineAsmOp::create(
             b, loc, registers, entry->getArguments(), assembly, constraints,
@@ -40,8 +40,7 @@ Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
             // before the first use.
             /*has_side_effects=*/true, /*is_align_stack=*/false,
             LLVM::tailcallkind::TailCallKind::None,
-            LLVM::AsmDialectAttr::get(b.getContext(),
-                                      LLVM::AsmDialect::AD_ATT),
+            LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT),
             ArrayAttr())
             .getResult(0);
     if (vector) {
@@ -105,8 +104,7 @@ Value Kernel::inSpace(Value ptr, NVVM::NVVMMemorySpace space) {
 
 void Kernel::copyAsync(Value to, Value from, Value bytes) {
   Value size = arith::TruncIOp::create(
-      b, loc, b.getI32Type(),
-      arith::MaxSIOp::create(b, loc, bytes, i64(0)));
+      b, loc, b.getI32Type(), arith::MaxSIOp::create(b, loc, bytes, i64(0)));
   NVVM::CpAsyncOp::create(b, loc, inSpace(to, NVVM::NVVMMemorySpace::Shared),
                           inSpace(from, NVVM::NVVMMemorySpace::Global), 16,
                           NVVM::LoadCacheModifierKind::CG, size);
@@ -141,9 +139,9 @@ static Type fourRegisters(Type type) {
 }
 
 SmallVector<Value> Kernel::loadMatrices(Value row, bool transposed) {
-  StringRef name =
-      transposed ? "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.trans.b16.p3"
-                 : "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16.p3";
+  StringRef name = transposed
+                       ? "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.trans.b16.p3"
+                       : "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16.p3";
   return unpack(*this,
                 callIntrinsic(name, fourRegisters(b.getI32Type()),
                               inSpace(row, NVVM::NVVMMemorySpace::Shared)));

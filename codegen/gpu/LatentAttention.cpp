@@ -87,10 +87,10 @@ LatentKernel::LatentKernel(Kernel &k, r1::LatentAttentionOp op)
     : k(k), op(op), cache(op.getCache().getType()), heads(op.getHeads()),
       key(op.getQueryFeatures()), rotary(op.getKeyFeatures()),
       value(op.getValueFeatures()), latent(op.getLatentFeatures()),
-      headGroups(llvm::divideCeil(heads, kWarps)),
-      setBytes((latent + 2) * 4),
+      headGroups(llvm::divideCeil(heads, kWarps)), setBytes((latent + 2) * 4),
       // Lanes have positions, or coordinates: both in different banks.
-      tileStride((latent + rotary) | 1), chunks(llvm::divideCeil(latent, kWarp)) {
+      tileStride((latent + rotary) | 1),
+      chunks(llvm::divideCeil(latent, kWarp)) {
   // Decode and verify split alike, for their results to be the same.
   if (k.phase.getKind() != r1::PhaseKind::Prefill)
     splits = chooseSplits(k.target, headGroups,
@@ -114,8 +114,8 @@ LatentKernel::matrices(FlatSymbolRefAttr weight) {
                       k.weightPtr(op, weight, op.getLayer())};
 }
 
-void LatentKernel::multiply(const HeadMatrices &m, Value head,
-                            Value firstPanel, int64_t features, Value x,
+void LatentKernel::multiply(const HeadMatrices &m, Value head, Value firstPanel,
+                            int64_t features, Value x,
                             function_ref<void(Value, Value)> body) {
   Value panel = k.add(firstPanel, k.warp);
   k.ifThen(k.less(panel, k.i64(llvm::divideCeil(features, kPanel))), [&] {
@@ -125,8 +125,7 @@ void LatentKernel::multiply(const HeadMatrices &m, Value head,
         PanelDot::Row{x, nullptr}, m.dot.all(k, m.columns), kUnroll);
     k.ifThen(k.equal(m.dot.lanePart(k), k.i64(0)), [&] {
       for (auto [i, sum] : llvm::enumerate(sums)) {
-        Value feature =
-            k.add(k.mul(panel, kPanel), k.add(m.dot.laneRow(k), i));
+        Value feature = k.add(k.mul(panel, kPanel), k.add(m.dot.laneRow(k), i));
         k.ifThen(k.less(feature, k.i64(features)),
                  [&, sum = sum] { body(feature, sum); });
       }
@@ -140,8 +139,8 @@ FailureOr<Grid> LatentKernel::emitAbsorb() {
     return failure();
   int64_t blocks = llvm::divideCeil(latent, kPanel * kWarps);
   Value head = k.div(k.block, blocks), part = k.rem(k.block, blocks);
-  Value from = k.at(k.rowPtr(k.rows(op.getQuery()), k.rowTile),
-                    k.mul(head, key * 4));
+  Value from =
+      k.at(k.rowPtr(k.rows(op.getQuery()), k.rowTile), k.mul(head, key * 4));
   int64_t padded = m->dot.paddedColumns(key);
   Value query = k.allocateShared(padded * 4);
   k.forEach(padded, [&](Value i) {
@@ -174,9 +173,9 @@ void LatentKernel::loadTile(Value tile, Value layer, Value first,
     Value position = k.add(first, k.div(i, dim)), d = k.rem(i, dim);
     Value x = k.ifThenElse(k.less(position, length), {k.f32(0)}, [&] {
       Value at = k.add(k.mul(position, dim), d);
-      return SmallVector<Value>{k.loadAsF32(
-          cache.getElement(),
-          k.at(layer, k.mul(at, k.bytesOf(cache.getElement()))))};
+      return SmallVector<Value>{
+          k.loadAsF32(cache.getElement(),
+                      k.at(layer, k.mul(at, k.bytesOf(cache.getElement()))))};
     })[0];
     setFloat(x, tile, k.add(k.mul(k.div(i, dim), tileStride), d));
   });
@@ -189,17 +188,16 @@ LatentKernel::State LatentKernel::emitStep(Value tile, Value query,
                                            Value length, ValueRange state) {
   State next(state);
   Value own = k.mul(k.lane, tileStride);
-  Value score = k.loop(k.i64(0), k.i64(latent + rotary), 1, {k.f32(0)},
-                       [&](Value d, ValueRange sum) -> SmallVector<Value> {
-                         return {k.fma(floatAt(query, d),
-                                       floatAt(tile, k.add(own, d)), sum[0])};
-                       })[0];
+  Value score = k.loop(
+      k.i64(0), k.i64(latent + rotary), 1, {k.f32(0)},
+      [&](Value d, ValueRange sum) -> SmallVector<Value> {
+        return {k.fma(floatAt(query, d), floatAt(tile, k.add(own, d)), sum[0])};
+      })[0];
   Value exists = k.less(k.add(first, k.lane), length);
   score = k.select(exists, score, k.f32(-std::numeric_limits<float>::max()));
   Value peak = k.maxf(next[0], k.warpMax(score));
   Value fade = k.exp(k.subf(next[0], peak));
-  Value weight =
-      k.select(exists, k.exp(k.subf(score, peak)), k.f32(0.0f));
+  Value weight = k.select(exists, k.exp(k.subf(score, peak)), k.f32(0.0f));
   next[0] = peak;
   next[1] = k.fma(next[1], fade, weight);
   setFloat(weight, weights, k.lane);
@@ -207,18 +205,17 @@ LatentKernel::State LatentKernel::emitStep(Value tile, Value query,
   State sums(ArrayRef(next).drop_front(2));
   for (Value &sum : sums)
     sum = k.mulf(sum, fade);
-  sums = k.loop(k.i64(0), k.i64(kStep), 1, sums,
-                [&](Value t, ValueRange before) {
-                  State after(before);
-                  Value w = floatAt(weights, t);
-                  for (int64_t c = 0; c < chunks; ++c) {
-                    Value d = k.min(k.add(k.lane, c * kWarp),
-                                    k.i64(latent - 1));
-                    Value x = floatAt(tile, k.add(k.mul(t, tileStride), d));
-                    after[c] = k.fma(x, w, after[c]);
-                  }
-                  return after;
-                });
+  sums =
+      k.loop(k.i64(0), k.i64(kStep), 1, sums, [&](Value t, ValueRange before) {
+        State after(before);
+        Value w = floatAt(weights, t);
+        for (int64_t c = 0; c < chunks; ++c) {
+          Value d = k.min(k.add(k.lane, c * kWarp), k.i64(latent - 1));
+          Value x = floatAt(tile, k.add(k.mul(t, tileStride), d));
+          after[c] = k.fma(x, w, after[c]);
+        }
+        return after;
+      });
   llvm::copy(sums, next.begin() + 2);
   k.warpBarrier();
   return next;
@@ -230,13 +227,13 @@ FailureOr<Grid> LatentKernel::emitAttend() {
   Value head = k.add(k.mul(group, kWarps), k.warp);
   Value isHead = k.less(head, k.i64(heads));
   Value length = k.add(k.index(op.getPositions(), k.rowTile), 1);
-  Value layer = k.cacheLayerPtr(cache, k.index(op.getSlots(), k.rowTile),
-                                op.getLayer());
+  Value layer =
+      k.cacheLayerPtr(cache, k.index(op.getSlots(), k.rowTile), op.getLayer());
   Value tile = k.allocateShared(kStep * tileStride * 4);
-  Value query = k.at(k.allocateShared(kWarps * dim * 4),
-                     k.mul(k.warp, dim * 4));
-  Value weights = k.at(k.allocateShared(kWarps * kStep * 4),
-                       k.mul(k.warp, kStep * 4));
+  Value query =
+      k.at(k.allocateShared(kWarps * dim * 4), k.mul(k.warp, dim * 4));
+  Value weights =
+      k.at(k.allocateShared(kWarps * kStep * 4), k.mul(k.warp, kStep * 4));
   Value from = absorbedOf(k.min(head, k.i64(heads - 1)));
   k.loop(k.lane, k.i64(dim), kWarp,
          [&](Value i) { setFloat(floatAt(from, i), query, i); });
@@ -292,13 +289,13 @@ FailureOr<Grid> LatentKernel::emitValues() {
                     })[0];
   k.forEach(padded, [&](Value i) {
     Value mean = k.ifThenElse(k.less(i, k.i64(latent)), {k.f32(0)}, [&] {
-      SmallVector<Value> found = each(
-          {k.f32(0), k.f32(0)},
-          [&](Value set, ValueRange before) -> SmallVector<Value> {
-            Value weight = k.exp(k.subf(floatAt(set, k.i64(0)), peak));
-            return {k.fma(floatAt(set, k.i64(1)), weight, before[0]),
-                    k.fma(floatAt(set, k.add(i, 2)), weight, before[1])};
-          });
+      SmallVector<Value> found =
+          each({k.f32(0), k.f32(0)},
+               [&](Value set, ValueRange before) -> SmallVector<Value> {
+                 Value weight = k.exp(k.subf(floatAt(set, k.i64(0)), peak));
+                 return {k.fma(floatAt(set, k.i64(1)), weight, before[0]),
+                         k.fma(floatAt(set, k.add(i, 2)), weight, before[1])};
+               });
       return SmallVector<Value>{k.divf(found[1], found[0])};
     })[0];
     setFloat(mean, sums, i);

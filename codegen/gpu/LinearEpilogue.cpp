@@ -53,8 +53,8 @@ void LinearEpilogue::storeResult(const Known &known, Value row) {
 /// What the split gives of the unit at `from`. Blocks of all results are here;
 /// of consecutive results, the unit belongs to one.
 void LinearEpilogue::emitSplit(r1::SplitOp split, Known from,
-                             ArrayRef<Operation *> rest,
-                             SmallVectorImpl<Known> &known, Value row) {
+                               ArrayRef<Operation *> rest,
+                               SmallVectorImpl<Known> &known, Value row) {
   if (std::optional<uint64_t> block = split.getBlock()) {
     int64_t bytes = *block * 4;
     for (auto [n, result] : llvm::enumerate(split.getResults()))
@@ -70,8 +70,7 @@ void LinearEpilogue::emitSplit(r1::SplitOp split, Known from,
     Value inside = k.both(k.less(k.i64(begin - 1), from.first),
                           k.less(from.first, k.i64(end)));
     k.ifThen(inside, [&] {
-      Known part{result, from.ptr, k.sub(from.first, k.i64(begin)),
-                 from.count};
+      Known part{result, from.ptr, k.sub(from.first, k.i64(begin)), from.count};
       storeResult(part, row);
       emitOps(rest, {part}, row, /*localsOnly=*/true);
     });
@@ -80,8 +79,8 @@ void LinearEpilogue::emitSplit(r1::SplitOp split, Known from,
 }
 
 void LinearEpilogue::emitOps(ArrayRef<Operation *> ops,
-                           SmallVector<Known> known, Value row,
-                           bool localsOnly) {
+                             SmallVector<Known> known, Value row,
+                             bool localsOnly) {
   while (!ops.empty()) {
     Operation *op = ops.front();
     ops = ops.drop_front();

@@ -22,8 +22,9 @@ using namespace mlir;
 using namespace sputnik;
 using namespace sputnik::gpu;
 
-/// Features that a block aims at, and most sums of a block: 64 in each thread.
-static constexpr int64_t kFeatures = 128, kSums = 128 * 128;
+/// Features and rows that a block aims at: 64 sums in each thread. Half as many
+/// features where weights become bytes, for which a thread needs registers.
+static constexpr int64_t kBlockFeatures = 128, kBlockRows = 128;
 /// Most steps that are in shared memory at a time.
 static constexpr int64_t kStages = 3;
 
@@ -62,8 +63,8 @@ private:
 } // namespace
 
 bool sputnik::gpu::isMatrixProduct(r1::PhaseAttr phase, r1::LinearOp linear) {
-  r1::EncodingAttr encoding = r1::getEncoding(
-      r1::lookupWeightType(linear, linear.getWeightAttr()));
+  r1::EncodingAttr encoding =
+      r1::getEncoding(r1::lookupWeightType(linear, linear.getWeightAttr()));
   if (phase.getKind() != r1::PhaseKind::Prefill ||
       !PanelFragments::supports(encoding))
     return false;
@@ -74,9 +75,8 @@ bool sputnik::gpu::isMatrixProduct(r1::PhaseAttr phase, r1::LinearOp linear) {
 }
 
 MatrixProduct::MatrixProduct(Kernel &k, r1::LinearOp linear)
-    : k(k), linear(linear),
-      encoding(r1::getEncoding(
-          r1::lookupWeightType(linear, linear.getWeightAttr()))),
+    : k(k), linear(linear), encoding(r1::getEncoding(r1::lookupWeightType(
+                                linear, linear.getWeightAttr()))),
       fragments(encoding), input(k.rows(linear.getInput())),
       inputBytes(fragments.isInteger()
                      ? llvm::alignTo(input.features, r1::kQuantBlock)
@@ -91,17 +91,18 @@ MatrixProduct::MatrixProduct(Kernel &k, r1::LinearOp linear)
 }
 
 void MatrixProduct::chooseTile() {
-  unitsTogether =
-      std::clamp<int64_t>(kFeatures / unitFeatures, 1, units);
+  int64_t features = fragments.isInteger() ? kBlockFeatures / 2 : kBlockFeatures;
+  unitsTogether = std::clamp<int64_t>(features / unitFeatures, 1, units);
   blockFeatures = unitsTogether * unitFeatures;
   blockPanels = blockFeatures / kPanel;
   featureBlocks = llvm::divideCeil(units, unitsTogether);
   int64_t featureWarps = std::gcd<int64_t>(blockPanels, 2);
   rowWarps = kWarps / featureWarps;
   int64_t fewest = 8 * rowWarps, maxRows = k.phase.getMaxRows();
-  rowTile = std::max(std::min<int64_t>(kFeatures, kSums / blockFeatures) /
-                         fewest * fewest,
-                     fewest);
+  rowTile = std::max(
+      std::min<int64_t>(kBlockRows, kBlockRows * features / blockFeatures) / fewest *
+          fewest,
+      fewest);
   auto bytes = [&] {
     return blockPanels * fragments.panelStepBytes() +
            rowTile * (PanelFragments::kRowBytes + 4);
@@ -137,8 +138,7 @@ void MatrixProduct::forPieces(int64_t count, function_ref<void(Value)> body) {
 PanelFragments::Step MatrixProduct::stageAt(Value step) {
   Value rows = k.at(stage, k.mul(k.rem(step, stages), stageBytes));
   Value panels = k.at(rows, rowTile * PanelFragments::kRowBytes);
-  return {panels, rows,
-          k.at(panels, blockPanels * fragments.panelStepBytes())};
+  return {panels, rows, k.at(panels, blockPanels * fragments.panelStepBytes())};
 }
 
 void MatrixProduct::startCopies(Value step) {
@@ -174,9 +174,8 @@ void MatrixProduct::startCopies(Value step) {
   if (fragments.isInteger())
     forPieces(rowTile, [&](Value row) {
       Value group = k.div(step, r1::kActivationGroup / fragments.stepColumns());
-      k.copyWordAsync(
-          k.at(to.scales, k.mul(row, 4)),
-          k.at(rowAt(row), k.add(k.mul(group, 4), inputBytes)));
+      k.copyWordAsync(k.at(to.scales, k.mul(row, 4)),
+                      k.at(rowAt(row), k.add(k.mul(group, 4), inputBytes)));
     });
 }
 
@@ -190,17 +189,17 @@ SmallVector<Value> MatrixProduct::emitSteps() {
     start(k.i64(step));
   SmallVector<Value> zeros(4 * tile.panels * tile.rowGroups, k.f32(0));
   Value anyRow = k.less(k.add(firstRow, tile.firstRow), rowCount);
-  return k.loop(
-      k.i64(0), k.i64(steps), 1, zeros, [&](Value step, ValueRange before) {
-        k.waitForCopies(stages - 2);
-        // Everybody's copies are there, and everybody is done with the step
-        // whose place the next copies take.
-        k.barrier();
-        start(k.add(step, stages - 1));
-        return k.ifThenElse(anyRow, before, [&] {
-          return fragments.multiply(k, stageAt(step), tile, before);
-        });
-      });
+  return k.loop(k.i64(0), k.i64(steps), 1, zeros,
+                [&](Value step, ValueRange before) {
+                  k.waitForCopies(stages - 2);
+                  // Everybody's copies are there, and everybody is done with
+                  // the step whose place the next copies take.
+                  k.barrier();
+                  start(k.add(step, stages - 1));
+                  return k.ifThenElse(anyRow, before, [&] {
+                    return fragments.multiply(k, stageAt(step), tile, before);
+                  });
+                });
 }
 
 /// sums[row][feature] = what the warps have found, and bias.
@@ -224,9 +223,9 @@ void MatrixProduct::storeSums(ValueRange found) {
       Value offset;
       if (bias) {
         Value index = k.add(k.mul(firstPanel, kPanel), feature);
-        offset = k.load(
-            k.f32Type(),
-            k.at(bias, k.mul(k.min(index, k.i64(biasCount - 1)), 4)), 4);
+        offset =
+            k.load(k.f32Type(),
+                   k.at(bias, k.mul(k.min(index, k.i64(biasCount - 1)), 4)), 4);
       }
       for (int64_t n = 0; n < tile.rowGroups; ++n)
         for (int64_t i = 2 * half; i < 2 * half + 2; ++i) {
@@ -252,8 +251,8 @@ void MatrixProduct::emitEpilogue() {
       k.loop(k.i64(0), k.i64(unitsTogether), 1, [&](Value u) {
         Value unit = k.add(firstUnit, u);
         k.ifThen(k.less(unit, k.i64(units)), [&] {
-          Value own = k.at(sums, k.add(k.mul(t, sumStride),
-                                       k.mul(u, unitFeatures * 4)));
+          Value own = k.at(
+              sums, k.add(k.mul(t, sumStride), k.mul(u, unitFeatures * 4)));
           epilogue.emit(k.add(firstRow, t), own, k.mul(unit, unitFeatures),
                         unitFeatures);
         });

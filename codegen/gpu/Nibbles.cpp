@@ -12,9 +12,8 @@ NibbleTable sputnik::gpu::nibbleTable(Kernel &k, r1::Scheme scheme,
   auto word = [&](int64_t first, int64_t shift) {
     uint32_t bytes = 0;
     for (int64_t i = 0; i < 4; ++i) {
-      int64_t value = scheme == r1::Scheme::Q4
-                          ? r1::kQ4Table[first + i] + shift
-                          : first + i - 8;
+      int64_t value = scheme == r1::Scheme::Q4 ? r1::kQ4Table[first + i] + shift
+                                               : first + i - 8;
       bytes |= static_cast<uint32_t>(static_cast<uint8_t>(value)) << (8 * i);
     }
     return k.i32(static_cast<int32_t>(bytes));

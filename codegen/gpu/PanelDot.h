@@ -12,8 +12,8 @@ namespace sputnik::gpu {
 inline constexpr int64_t kPanel = 16;
 
 /// How a warp multiplies a panel of 16 packed weight rows with activation rows.
-/// Columns come in chunks of 512 bytes of values, 16 for each lane: some columns,
-/// which are the same for all lanes of a *part*, of `rowsPerLane` rows.
+/// Columns come in chunks of 512 bytes of values, 16 for each lane: some
+/// columns, which are the same for all lanes of a *part*, of `rowsPerLane` rows.
 ///
 /// f32, bf16: 16 lanes make a part, each takes 4 (8) columns of one row.
 /// q8, q4: 4 lanes make a part, each takes 4 (8) columns of four rows, which

@@ -11,8 +11,7 @@ using namespace sputnik;
 using namespace sputnik::gpu;
 
 /// Blocks in a step of bytes, and 16-byte pieces of a step of a row.
-static constexpr int64_t kBlocks =
-    PanelFragments::kRowBytes / r1::kQuantBlock;
+static constexpr int64_t kBlocks = PanelFragments::kRowBytes / r1::kQuantBlock;
 /// Products of bf16 in a step.
 static constexpr int64_t kProducts = 4;
 
@@ -68,8 +67,8 @@ Value PanelFragments::placeInPanel(Kernel &k, Value offset) const {
 
 /// Eight rows are read together in pieces of 16 bytes, or four in pieces of 32.
 Value PanelFragments::placeInRow(Kernel &k, Value row, Value offset) const {
-  Value moved = isNibbles() ? k.mul(k.rem(row, 4), 32)
-                            : k.mul(k.rem(row, 8), 16);
+  Value moved =
+      isNibbles() ? k.mul(k.rem(row, 4), 32) : k.mul(k.rem(row, 8), 16);
   return k.add(k.mul(row, kRowBytes), exclusiveOr(k, offset, moved));
 }
 
@@ -95,12 +94,12 @@ SmallVector<Value> PanelFragments::loadRows(Kernel &k, Value rows,
   SmallVector<Value> words;
   for (int64_t block = 0; block < 2; ++block) {
     Value row = k.add(firstRow, k.div(k.lane, 4));
-    Value offset = k.add(k.mul(k.rem(k.lane, 4), 8),
-                         begin + block * r1::kQuantBlock);
+    Value offset =
+        k.add(k.mul(k.rem(k.lane, 4), 8), begin + block * r1::kQuantBlock);
     Value pair = k.load(k.vecType(2, k.b.getI32Type()),
                         k.at(rows, placeInRow(k, row, offset)), 8);
-    llvm::append_range(words, inNibbleOrder(k, element(k, pair, 0),
-                                            element(k, pair, 1)));
+    llvm::append_range(
+        words, inNibbleOrder(k, element(k, pair, 0), element(k, pair, 1)));
   }
   return words;
 }
@@ -139,11 +138,12 @@ SmallVector<Value> PanelFragments::loadSteps(Kernel &k, Value panel,
   if (encoding.getScheme() != r1::Scheme::Q4)
     return {};
   int64_t inGroup = block % encoding.getGroupBlocks() * kPanel;
-  Value offset = k.add(k.mul(k.div(k.lane, 4), 2), groupOffset(block) + inGroup);
-  Value pair = arith::ExtSIOp::create(
-      k.b, k.loc, k.vecType(2, k.b.getI32Type()),
-      k.load(k.vecType(2, k.b.getI8Type()),
-             k.at(panel, placeInPanel(k, offset)), 2));
+  Value offset =
+      k.add(k.mul(k.div(k.lane, 4), 2), groupOffset(block) + inGroup);
+  Value pair =
+      arith::ExtSIOp::create(k.b, k.loc, k.vecType(2, k.b.getI32Type()),
+                             k.load(k.vecType(2, k.b.getI8Type()),
+                                    k.at(panel, placeInPanel(k, offset)), 2));
   return {element(k, pair, 0), element(k, pair, 1)};
 }
 
@@ -157,9 +157,9 @@ SmallVector<Value> PanelFragments::loadScales(Kernel &k, Value panel,
     return scales;
   }
   int64_t inGroup = block % encoding.getGroupBlocks() * kPanel * 4;
-  Value offset = k.add(k.mul(k.div(k.lane, 4), 8), groupOffset(block) + inGroup);
-  Value pair =
-      k.load(k.f32Vec(2), k.at(panel, placeInPanel(k, offset)), 8);
+  Value offset =
+      k.add(k.mul(k.div(k.lane, 4), 8), groupOffset(block) + inGroup);
+  Value pair = k.load(k.f32Vec(2), k.at(panel, placeInPanel(k, offset)), 8);
   return {element(k, pair, 0), element(k, pair, 1)};
 }
 
@@ -176,8 +176,7 @@ Value PanelFragments::featureScale(Kernel &k, Value panel, int64_t columns,
                                    Value feature) const {
   if (!encoding.getRowScaleBytes())
     return Value();
-  Value offset =
-      k.add(k.mul(feature, 4), encoding.getRowScaleOffset(columns));
+  Value offset = k.add(k.mul(feature, 4), encoding.getRowScaleOffset(columns));
   return k.load(k.f32Type(), k.at(panel, offset), 4);
 }
 
@@ -192,9 +191,9 @@ PanelFragments::Sums PanelFragments::multiply(Kernel &k, const Step &step,
                  : multiplyFloats(k, step, tile, sums);
 }
 
-PanelFragments::Sums
-PanelFragments::multiplyFloats(Kernel &k, const Step &step, const Tile &tile,
-                               ValueRange before) const {
+PanelFragments::Sums PanelFragments::multiplyFloats(Kernel &k, const Step &step,
+                                                    const Tile &tile,
+                                                    ValueRange before) const {
   Sums sums(before);
   Value panels = k.at(step.panels, k.mul(tile.firstPanel, panelStepBytes()));
   for (int64_t half = 0; half < 2; ++half) {
@@ -205,14 +204,14 @@ PanelFragments::multiplyFloats(Kernel &k, const Step &step, const Tile &tile,
       for (int64_t m = 0; m < tile.panels; ++m) {
         // 16 rows by 16 columns of a panel are 512 consecutive bytes.
         int64_t chunk = half * kProducts / 2 + i;
-        SmallVector<Value> weights = k.loadMatrices(k.at(
-            panels, k.add(k.mul(k.lane, 16),
-                          m * panelStepBytes() + chunk * 512)));
+        SmallVector<Value> weights = k.loadMatrices(
+            k.at(panels,
+                 k.add(k.mul(k.lane, 16), m * panelStepBytes() + chunk * 512)));
         for (int64_t n = 0; n < tile.rowGroups; ++n) {
-          auto own = MutableArrayRef(sums).slice(
-              4 * (m * tile.rowGroups + n), 4);
-          llvm::copy(k.multiplyMatrices(
-                         weights, ArrayRef(rows[n]).slice(2 * i, 2), own),
+          auto own =
+              MutableArrayRef(sums).slice(4 * (m * tile.rowGroups + n), 4);
+          llvm::copy(k.multiplyMatrices(weights,
+                                        ArrayRef(rows[n]).slice(2 * i, 2), own),
                      own.begin());
         }
       }
@@ -225,18 +224,17 @@ PanelFragments::multiplyFloats(Kernel &k, const Step &step, const Tile &tile,
 static constexpr int32_t kMagicBits = 0x4b400000;
 static constexpr float kMagic = 12582912.0f;
 
-PanelFragments::Sums
-PanelFragments::multiplyBytes(Kernel &k, const Step &step, const Tile &tile,
-                              ValueRange before) const {
+PanelFragments::Sums PanelFragments::multiplyBytes(Kernel &k, const Step &step,
+                                                   const Tile &tile,
+                                                   ValueRange before) const {
   Sums sums(before);
   SmallVector<SmallVector<Value>> rows, rowScales;
   for (int64_t n = 0; n < tile.rowGroups; ++n) {
     Value first = k.add(tile.firstRow, 8 * n);
     rows.push_back(loadRows(k, step.rows, first, 0));
     llvm::append_range(rows.back(), loadRows(k, step.rows, first, 1));
-    Value pair =
-        k.load(k.f32Vec(2), k.at(step.scales, k.mul(k.add(first, row(k, 0)), 4)),
-               8);
+    Value pair = k.load(
+        k.f32Vec(2), k.at(step.scales, k.mul(k.add(first, row(k, 0)), 4)), 8);
     rowScales.push_back({element(k, pair, 0), element(k, pair, 1)});
   }
   Value panels = k.at(step.panels, k.mul(tile.firstPanel, panelStepBytes()));
@@ -252,9 +250,9 @@ PanelFragments::multiplyBytes(Kernel &k, const Step &step, const Tile &tile,
             weights, ArrayRef(rows[n]).slice(2 * block, 2), zeros);
         for (int64_t i = 0; i < 4; ++i) {
           Value &sum = scaled[4 * n + i];
-          Value product = k.subf(arith::BitcastOp::create(
-                                     k.b, k.loc, k.f32Type(), products[i]),
-                                 k.f32(kMagic));
+          Value product = k.subf(
+              arith::BitcastOp::create(k.b, k.loc, k.f32Type(), products[i]),
+              k.f32(kMagic));
           sum = k.fma(product, scales[i / 2], sum);
         }
       }

@@ -8,8 +8,8 @@
 
 namespace sputnik::gpu {
 
-/// How a warp multiplies panels of 16 packed weight rows with activation rows on
-/// the tensor cores, a *step* of columns at a time. Weights are the left
+/// How a warp multiplies panels of 16 packed weight rows with activation rows
+/// on the tensor cores, a *step* of columns at a time. Weights are the left
 /// operand, activations the right one: a sum has a feature of the panel as its
 /// row, and an activation row as its column.
 ///

@@ -24,7 +24,9 @@ struct RouteWarp {
   Value load(Value base, Value i) {
     return k.load(k.f32Type(), at(base, i), 4);
   }
-  void store(Value value, Value base, Value i) { k.store(value, at(base, i), 4); }
+  void store(Value value, Value base, Value i) {
+    k.store(value, at(base, i), 4);
+  }
   Value lowest() { return k.f32(-std::numeric_limits<float>::infinity()); }
   Value compare(arith::CmpFPredicate predicate, Value a, Value c) {
     return arith::CmpFOp::create(k.b, k.loc, predicate, a, c);
@@ -42,16 +44,16 @@ struct RouteWarp {
   /// larger than -infinity. It is taken: -infinity replaces the value.
   Value take(Value values, int64_t count) {
     Type i32Type = k.b.getI32Type();
-    SmallVector<Value> best = k.loop(
-        k.lane, k.i64(count), kWarp, {lowest(), k.i32(0)},
-        [&](Value i, ValueRange best) -> SmallVector<Value> {
-          Value value = load(values, i);
-          Value better =
-              compare(arith::CmpFPredicate::OGT, value, best[0]);
-          Value index = arith::TruncIOp::create(k.b, k.loc, i32Type, i);
-          return {k.select(better, value, best[0]),
-                  k.select(better, index, best[1])};
-        });
+    SmallVector<Value> best =
+        k.loop(k.lane, k.i64(count), kWarp, {lowest(), k.i32(0)},
+               [&](Value i, ValueRange best) -> SmallVector<Value> {
+                 Value value = load(values, i);
+                 Value better =
+                     compare(arith::CmpFPredicate::OGT, value, best[0]);
+                 Value index = arith::TruncIOp::create(k.b, k.loc, i32Type, i);
+                 return {k.select(better, value, best[0]),
+                         k.select(better, index, best[1])};
+               });
     for (int64_t mask = 1; mask < kWarp; mask *= 2) {
       Value value = k.shuffleXor(best[0], mask);
       Value index = k.shuffleXor(best[1], mask);
@@ -73,8 +75,7 @@ struct RouteWarp {
         k.i64(0), k.i64(count), 1, {lowest(), lowest()},
         [&](Value i, ValueRange best) -> SmallVector<Value> {
           Value value = load(values, k.add(first, i));
-          Value better =
-              compare(arith::CmpFPredicate::OGT, value, best[0]);
+          Value better = compare(arith::CmpFPredicate::OGT, value, best[0]);
           Value other = k.select(better, best[0], value);
           return {k.select(better, value, best[0]), k.maxf(other, best[1])};
         });
@@ -145,9 +146,9 @@ void sputnik::gpu::emitRoute(Kernel &k, r1::RouteOp op, Value scores,
                Value next = warp.compare(arith::CmpFPredicate::OGT,
                                          warp.load(taken, e), k.f32(0));
                k.ifThen(next, [&] {
-                 k.store(arith::TruncIOp::create(k.b, k.loc, k.b.getI32Type(),
-                                                 e),
-                         warp.at(chosen, slot[0]), 4);
+                 k.store(
+                     arith::TruncIOp::create(k.b, k.loc, k.b.getI32Type(), e),
+                     warp.at(chosen, slot[0]), 4);
                });
                return {k.select(next, k.add(slot[0], 1), slot[0])};
              });
@@ -167,8 +168,7 @@ void sputnik::gpu::emitRoute(Kernel &k, r1::RouteOp op, Value scores,
     }
     Value scale = k.f32(op.getScale().convertToFloat());
     warp.forLanes(slots, [&](Value slot) {
-      warp.store(k.mulf(k.divf(weightOf(slot), divisor), scale), factors,
-                 slot);
+      warp.store(k.mulf(k.divf(weightOf(slot), divisor), scale), factors, slot);
     });
   });
 }

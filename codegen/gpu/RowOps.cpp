@@ -185,7 +185,10 @@ struct RowEmitter {
 
   void emit(r1::SwiGLUOp op) {
     Value gate = ptr(op.getGate()), up = ptr(op.getUp());
-    map([&](Value i) { return emitSwiGLU(k, element(gate, i), element(up, i)); },
+    map(
+        [&](Value i) {
+          return emitSwiGLU(k, element(gate, i), element(up, i));
+        },
         ptr(op.getResult()));
   }
 
@@ -325,6 +328,7 @@ void sputnik::gpu::emitRowOp(Kernel &k, Operation *op, const RowSlice &slice) {
   RowEmitter emitter{k, slice};
   llvm::TypeSwitch<Operation *>(op)
       .Case<r1::RMSNormOp, r1::RopeOp, r1::KVAppendOp, r1::LatentAppendOp,
-            r1::RouteOp, r1::AddOp, r1::SwiGLUOp, r1::CastOp, r1::SplitOp, r1::SelectRowsOp, r1::EmbedOp,
-            r1::RopeTableOp>([&](auto typed) { emitter.emit(typed); });
+            r1::RouteOp, r1::AddOp, r1::SwiGLUOp, r1::CastOp, r1::SplitOp,
+            r1::SelectRowsOp, r1::EmbedOp, r1::RopeTableOp>(
+          [&](auto typed) { emitter.emit(typed); });
 }
