@@ -193,7 +193,8 @@ def ChooseLatentFormPass : R1_Pass<"r1-choose-latent-form"> {
     the weighted sum of latents: a latent is multiplied with nothing but the
     queries. With many rows, keys and values of a position are formed once for
     all rows. The pass takes the form with fewer multiply-adds for the most rows
-    that the phase may have. Absorbing needs the matrices of keys transposed.
+    that the phase may have; kernels for a GPU have the absorbed one alone.
+    Absorbing needs the matrices of keys transposed.
 
     ```mlir
     %1 = r1.latent_attention %q, %p, %cache[%layer] keys @k_b values @v_b
@@ -224,7 +225,8 @@ def StageActivationsPass : R1_Pass<"r1-stage-activations"> {
     * a weight in a block scheme takes i8 rows, in all phases: the scales of a
       row's blocks are needed by every range of features;
     * a weight in bf16, in pairs of columns, takes bf16 rows in the prefill
-      phase. In the other phases a row is rounded where it is used.
+      phase, on every GPU, whose tensor cores take them, too. In the other phases
+      a CPU rounds a row where it is used, a GPU not at all.
 
     Linears with the same input share one cast.
 
