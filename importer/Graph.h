@@ -23,6 +23,8 @@ struct ImportOptions {
   /// Builds the graph from the configuration alone. Origins then have no file,
   /// no bytes and the stored type kRandomStored.
   bool randomWeights = false;
+  /// Builds `@draft` where the model has a head that predicts further tokens.
+  bool draft = true;
 };
 
 /// The stored type of a weight that no file holds.

@@ -61,8 +61,11 @@ struct ChooseLatentForm final
           << ("expanded: @" + op.getKeys() + " is encoded already").str();
       return;
     }
-    int64_t rows = findBreakEven(op);
-    // A step that checks guesses gives the bits that decoding gives.
+    // Kernels for GPUs have the absorbed form alone, and a step that checks
+    // guesses gives the bits that decoding gives.
+    auto target =
+        op->getParentOfType<ModuleOp>()->getAttrOfType<TargetAttr>(kTargetAttr);
+    int64_t rows = target && target.isGPU() ? 0 : findBreakEven(op);
     if (rows && phase.getMaxRows() >= rows &&
         phase.getKind() == PhaseKind::Prefill) {
       ++numExpanded;

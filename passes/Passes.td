@@ -200,7 +200,8 @@ def ChooseLatentFormPass : R1_Pass<"r1-choose-latent-form"> {
     queries. With many rows, keys and values of a position are formed once for
     all rows. In prefill the pass takes the form with fewer multiply-adds for the
     most rows that the phase may have; decode and verify, which must agree to the
-    bit, absorb. Absorbing needs the matrices of keys transposed.
+    bit, absorb, as do all kernels for a GPU. Absorbing needs the matrices of keys
+    transposed.
 
     ```mlir
     %1 = r1.latent_attention %q, %p, %cache[%layer] keys @k_b values @v_b
@@ -251,7 +252,8 @@ def StageActivationsPass : R1_Pass<"r1-stage-activations"> {
     * a weight in a block scheme of integers takes i8 rows, in all phases: the
       scales of a row's blocks are needed by every range of features;
     * a weight in bf16, in pairs of columns, or in fp8 takes bf16 rows in the
-      prefill phase. In the other phases rows are few and stay f32.
+      prefill phase, on every GPU, whose tensor cores take them, too. In the other
+      phases a CPU rounds a row where it is used, a GPU not at all.
 
     Linears with the same input share one cast.
 

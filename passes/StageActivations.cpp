@@ -41,15 +41,18 @@ struct StageActivations final
         return builder.getI8Type();
       return nullptr;
     }
-    if (phase != PhaseKind::Prefill || target.getBf16Dot() == DotKind::FMA)
+    // The dot instruction is what one thread has; a GPU's tensor cores are not
+    // counted there.
+    if (phase != PhaseKind::Prefill ||
+        (target.getBf16Dot() == DotKind::FMA && !target.isGPU()))
       return nullptr;
     bool pairs = encoding && (float8 ? encoding.getPanel() > 1
                                      : encoding.getScheme() == Scheme::BF16 &&
-                                           encoding.getStep() == 2);
+                                           encoding.getStep() % 2 == 0);
     if (pairs && (!partsOfRows || inner % 2 == 0))
       return builder.getBF16Type();
     obstacle = float8 ? "it is not packed"
-                      : "it is not stored in bf16 with step 2";
+                      : "it is not stored in bf16 with an even step";
     return nullptr;
   }
 

@@ -172,7 +172,9 @@ void AttentionKernel::storeOutput(Value i, Value value) {
   const Rows &out =
       k.rows(k.region.getBody().front().getTerminator()->getOperand(0));
   Value feature = k.add(k.mul(head, group * dim), i);
-  k.store(value, k.at(k.rowPtr(out, row), k.mul(feature, 4)), 4);
+  k.storeFromF32(value, out.element,
+                 k.at(k.rowPtr(out, row),
+                      k.mul(feature, k.bytesOf(out.element))));
 }
 
 /// Brings sets of sums together: to one more set, or to the output.

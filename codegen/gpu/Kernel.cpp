@@ -3,7 +3,6 @@
 
 #include "codegen/gpu/Kernel.h"
 
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -92,20 +91,22 @@ Value Kernel::weightPtr(Operation *user, FlatSymbolRefAttr name, Value layer) {
   return at(argument(kWeights), offset);
 }
 
-Value Kernel::cacheHeadPtr(r1::KVCacheType cache, Value slot, Value layer,
-                           Value head) {
+Value Kernel::cacheLayerPtr(r1::KVCacheType cache, Value slot, Value layer) {
   Value base =
       load(ptrType(), at(argument(kCaches), mul(slot, 8)), 8);
+  // A pointer that comes from memory could point anywhere; this one is global.
+  base = LLVM::AddrSpaceCastOp::create(
+      b, loc, ptrType(), inSpace(base, NVVM::NVVMMemorySpace::Global));
   auto layers = cast<r1::LayersOp>(
       cast<BlockArgument>(layer).getOwner()->getParentOp());
   Value cacheLayer = add(widen(argument(kLayer)), layers.getFirst());
-  Value index = add(mul(cacheLayer, cache.getHeads()), head);
-  // A pointer that comes from memory could point anywhere; this one is global.
-  auto space = LLVM::LLVMPointerType::get(
-      b.getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Global));
-  base = LLVM::AddrSpaceCastOp::create(b, loc, space, base);
-  base = LLVM::AddrSpaceCastOp::create(b, loc, ptrType(), base);
-  return at(base, mul(index, cache.getKeyBytes() + cache.getValueBytes()));
+  return at(base, mul(cacheLayer, cache.getLayerBytes()));
+}
+
+Value Kernel::cacheHeadPtr(r1::KVCacheType cache, Value slot, Value layer,
+                           Value head) {
+  return at(cacheLayerPtr(cache, slot, layer),
+            mul(head, cache.getKeyBytes() + cache.getValueBytes()));
 }
 
 //===----------------------------------------------------------------------===//
@@ -113,9 +114,11 @@ Value Kernel::cacheHeadPtr(r1::KVCacheType cache, Value slot, Value layer,
 //===----------------------------------------------------------------------===//
 
 Value Kernel::allocateShared(int64_t bytes) {
-  int64_t offset = sharedBytes;
-  sharedBytes += llvm::alignTo(bytes, 16);
-  return at(shared, offset);
+  int64_t offset = sharedEnd, size = llvm::alignTo(bytes, 16);
+  sharedEnd += warpsAlone ? kWarps * size : size;
+  sharedBytes = std::max(sharedBytes, sharedEnd);
+  Value base = at(shared, offset);
+  return warpsAlone ? at(base, mul(warp, size)) : base;
 }
 
 Value Kernel::allocateWorkspace(int64_t bytes) {
@@ -151,7 +154,18 @@ Value Kernel::constantTable(ArrayRef<double> values) {
 // Threads together
 //===----------------------------------------------------------------------===//
 
-void Kernel::barrier() { NVVM::Barrier0Op::create(b, loc); }
+void Kernel::asWarps(function_ref<void()> body) {
+  warpsAlone = true;
+  body();
+  warpsAlone = false;
+}
+
+void Kernel::barrier() {
+  if (warpsAlone)
+    warpBarrier();
+  else
+    NVVM::Barrier0Op::create(b, loc);
+}
 
 void Kernel::warpBarrier() {
   NVVM::SyncWarpOp::create(b, loc, i32(kAllLanes));
@@ -175,10 +189,12 @@ Value Kernel::warpMax(Value value, int64_t from) {
   return value;
 }
 
-Value Kernel::blockSum(Value value) {
+Value Kernel::teamSum(Value value) {
+  if (warpsAlone)
+    return warpSum(value);
   // Only its offset is kept: the address may be out of scope by now.
   if (!reductionOffset) {
-    reductionOffset = sharedBytes;
+    reductionOffset = sharedEnd;
     allocateShared(kWarps * 4);
   }
   Value reduction = at(shared, *reductionOffset);
@@ -221,90 +237,8 @@ Value Kernel::arriveLast(Value counter, int64_t count) {
 }
 
 //===----------------------------------------------------------------------===//
-// Instructions
+// Control
 //===----------------------------------------------------------------------===//
-
-Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
-                      StringRef assembly, StringRef constraints) {
-  std::string symbol = (kPtxPrefix + name).str();
-  if (!code.lookupSymbol(symbol)) {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToEnd(code.getBody());
-    auto type = LLVM::LLVMFunctionType::get(
-        result, SmallVector<Type>(operands.getTypes()));
-    auto wrapper = LLVM::LLVMFuncOp::create(b, loc, symbol, type,
-                                            LLVM::Linkage::Internal);
-    // Stays a call until PTX is made: the emulator runs optimised kernels too.
-    wrapper.setNoInline(true);
-    wrapper.setNoUnwind(true);
-    wrapper.setWillReturn(true);
-    auto none = LLVM::ModRefInfo::NoModRef;
-    wrapper.setMemoryEffectsAttr(LLVM::MemoryEffectsAttr::get(
-        b.getContext(), {none, LLVM::ModRefInfo::Ref, none, none, none, none}));
-    Block *entry = wrapper.addEntryBlock(b);
-    b.setInsertionPointToStart(entry);
-    // Registers come one by one.
-    Type registers = result;
-    auto vector = dyn_cast<VectorType>(result);
-    if (vector)
-      registers = LLVM::LLVMStructType::getLiteral(
-          b.getContext(), SmallVector<Type>(vector.getNumElements(),
-                                            vector.getElementType()));
-    Value value =
-        LLVM::InlineAsmOp::create(
-            b, loc, registers, entry->getArguments(), assembly, constraints,
-            // Loads stay in the order in which they are written: all of a step
-            // before the first use.
-            /*has_side_effects=*/true, /*is_align_stack=*/false,
-            LLVM::tailcallkind::TailCallKind::None,
-            LLVM::AsmDialectAttr::get(b.getContext(),
-                                      LLVM::AsmDialect::AD_ATT),
-            ArrayAttr())
-            .getResult(0);
-    if (vector) {
-      Value packed = LLVM::PoisonOp::create(b, loc, result);
-      for (int64_t i = 0; i < vector.getNumElements(); ++i)
-        packed = LLVM::InsertElementOp::create(
-            b, loc, packed, LLVM::ExtractValueOp::create(b, loc, value, i),
-            LLVM::ConstantOp::create(b, loc, b.getI32Type(), i));
-      value = packed;
-    }
-    LLVM::ReturnOp::create(b, loc, value);
-  }
-  return LLVM::CallOp::create(b, loc, result, symbol, operands).getResult();
-}
-
-Value Kernel::loadStreamed(Value ptr) {
-  return callPtx("load.streamed.v4", vecType(4, b.getI32Type()), {ptr},
-                 "ld.global.nc.L1::no_allocate.L2::128B.v4.b32 "
-                 "{$0, $1, $2, $3}, [$4];",
-                 "=r,=r,=r,=r,l");
-}
-
-Value Kernel::dot4(Value x, Value y, Value sum) {
-  return LLVM::CallIntrinsicOp::create(b, loc, b.getI32Type(),
-                                       b.getStringAttr("llvm.nvvm.idp4a.s.s"),
-                                       ValueRange{x, y, sum})
-      .getResult(0);
-}
-
-Value Kernel::permuteBytes(Value low, Value high, Value selector) {
-  return NVVM::PermuteOp::create(b, loc, b.getI32Type(), low, high, selector,
-                                 NVVM::PermuteMode::DEFAULT);
-}
-
-Value Kernel::and32(Value a, int32_t c) {
-  return arith::AndIOp::create(b, loc, a, i32(c));
-}
-Value Kernel::or32(Value a, int32_t c) {
-  return arith::OrIOp::create(b, loc, a, i32(c));
-}
-Value Kernel::shiftRight32(Value a, int32_t bits) {
-  return arith::ShRUIOp::create(b, loc, a, i32(bits));
-}
-Value Kernel::select(Value condition, Value a, Value c) {
-  return arith::SelectOp::create(b, loc, condition, a, c);
-}
 
 SmallVector<Value>
 Kernel::ifThenElse(Value condition, ValueRange otherwise,

@@ -12,6 +12,7 @@
 
 #include "codegen/cpu/Emit.h"
 #include "dialect/R1.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "llvm/ADT/DenseMap.h"
 
 namespace sputnik::gpu {
@@ -93,13 +94,21 @@ public:
   /// stands for.
   mlir::Value weightPtr(mlir::Operation *user, mlir::FlatSymbolRefAttr name,
                         mlir::Value layer);
-  /// Address of the keys of one KV head.
+  /// Address of one layer of a cache of latents, and of the keys of one KV head
+  /// of another one.
+  mlir::Value cacheLayerPtr(r1::KVCacheType cache, mlir::Value slot,
+                            mlir::Value layer);
   mlir::Value cacheHeadPtr(r1::KVCacheType cache, mlir::Value slot,
                            mlir::Value layer, mlir::Value head);
 
   // Memory of a block and of the grid.
-  /// Reserves bytes of shared memory, 16-byte aligned.
+  /// Reserves bytes of shared memory, 16-byte aligned; for each warp its own
+  /// inside asWarps.
   mlir::Value allocateShared(int64_t bytes);
+  /// What was reserved since may be reserved again.
+  int64_t sharedMark() const { return sharedEnd; }
+  void restoreShared(int64_t mark) { sharedEnd = mark; }
+  /// The most that was reserved at a time.
   int64_t getSharedBytes() const { return sharedBytes; }
   /// Address of activations at a byte offset of the memory plan.
   mlir::Value activations(int64_t offset) {
@@ -117,6 +126,13 @@ public:
   mlir::Value constantTable(llvm::ArrayRef<double> values);
 
   // Threads together. All threads of the block (warp) must get to each of them.
+  // A team is the block, or inside asWarps a warp.
+  /// Emits `body` for warps that work by themselves.
+  void asWarps(llvm::function_ref<void()> body);
+  /// This thread's number in its team, and how many the team has.
+  mlir::Value member() { return warpsAlone ? lane : thread; }
+  int64_t members() const { return warpsAlone ? kWarp : kThreads; }
+  /// Waits for the team.
   void barrier();
   void warpBarrier();
   /// The value of the lane whose number differs in the bits of `mask`.
@@ -124,19 +140,40 @@ public:
   /// The sum over lanes that differ in the bits [from, kWarp) of their number.
   mlir::Value warpSum(mlir::Value value, int64_t from = 1);
   mlir::Value warpMax(mlir::Value value, int64_t from = 1);
-  /// The sum over all threads of the block, the same in each.
-  mlir::Value blockSum(mlir::Value value);
+  /// The sum over all threads of the team, the same in each.
+  mlir::Value teamSum(mlir::Value value);
   /// Whether this block is the last of `count` to come here with this
   /// `counter`, which is zero again then. The last one sees what the others
   /// wrote to memory before.
   mlir::Value arriveLast(mlir::Value counter, int64_t count);
-  /// Threads share out [0, count).
-  void forEach(int64_t count, Body body) {
-    loop(thread, i64(count), kThreads, body);
-  }
+  /// Threads of the team share out [0, count).
+  void forEach(int64_t count, Body body) { forEach(i64(count), body); }
   void forEach(mlir::Value count, Body body) {
-    loop(thread, count, kThreads, body);
+    loop(member(), count, members(), body);
   }
+
+  // Copies from global to shared memory that threads start and wait for later.
+  /// Copies `bytes`, none where that is less than 0, and fills up to 16 with
+  /// zeros. Both addresses are multiples of 16.
+  void copyAsync(mlir::Value to, mlir::Value from, mlir::Value bytes);
+  /// Copies 4 bytes.
+  void copyWordAsync(mlir::Value to, mlir::Value from);
+  /// What this thread started since the last time is a group.
+  void commitCopies();
+  /// Waits for this thread's groups, but the last `pending`.
+  void waitForCopies(int64_t pending);
+
+  // Tensor cores. Fragments are as the PTX ISA says for mma.m16n8k16 of bf16
+  // and mma.m16n8k32 of signed bytes: A in four registers, B in two, sums in
+  // four: rows lane / 4 (and 8 more), columns 2 (lane % 4) and the next.
+  /// Four 8x8 matrices of 16-bit values in shared memory. Lane l gives the
+  /// address of row l % 8 of matrix l / 8.
+  llvm::SmallVector<mlir::Value> loadMatrices(mlir::Value row,
+                                              bool transposed = false);
+  /// a b + sums: f32 of bf16 pairs, or i32 of bytes, as the sums are.
+  llvm::SmallVector<mlir::Value> multiplyMatrices(mlir::ValueRange a,
+                                                  mlir::ValueRange b,
+                                                  mlir::ValueRange sums);
 
   // Instructions.
   /// 16 bytes that are read once and never written: not kept in L1.
@@ -167,12 +204,17 @@ private:
                       mlir::ValueRange operands, llvm::StringRef assembly,
                       llvm::StringRef constraints);
 
+  mlir::Value inSpace(mlir::Value ptr, mlir::NVVM::NVVMMemorySpace space);
+  mlir::Value callIntrinsic(llvm::StringRef name, mlir::Type result,
+                            mlir::ValueRange operands);
+
   mlir::ModuleOp code;
   mlir::LLVM::LLVMFuncOp function;
   llvm::DenseMap<mlir::Value, Rows> buffers;
   mlir::Value shared;
-  std::optional<int64_t> reductionOffset; ///< Of blockSum's shared memory.
-  int64_t arenaBytes, sharedBytes = 0;
+  std::optional<int64_t> reductionOffset; ///< Of teamSum's shared memory.
+  int64_t arenaBytes, sharedBytes = 0, sharedEnd = 0;
+  bool warpsAlone = false;
 };
 
 } // namespace sputnik::gpu

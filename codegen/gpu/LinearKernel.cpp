@@ -9,6 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "codegen/gpu/LinearEpilogue.h"
 #include "codegen/gpu/PanelDot.h"
 #include "codegen/gpu/Region.h"
 #include "codegen/gpu/RowOps.h"
@@ -38,17 +39,6 @@ private:
   SmallVector<Value> emitPanel(Value panel, Value part);
   void combine(Value unit);
   void emitEpilogue(Value unit);
-  /// Features of a value in shared memory.
-  struct Known {
-    Value value, ptr, first;
-    int64_t count;
-  };
-  /// Writes what is known of a value to its rows, if it has any.
-  void storeResult(const Known &known, Value row);
-  void emitSplit(r1::SplitOp split, Known from, ArrayRef<Operation *> rest,
-                 SmallVectorImpl<Known> &known, Value row);
-  void emitOps(ArrayRef<Operation *> ops, SmallVector<Known> known, Value row,
-               bool localsOnly);
   /// Index of tile row t among the rows of the region; the last one again
   /// where there are fewer.
   Value rowAt(Value t) {
@@ -58,7 +48,8 @@ private:
   Kernel &k;
   r1::LinearOp linear;
   PanelDot dot;
-  SmallVector<Operation *> prologue, epilogue;
+  SmallVector<Operation *> prologue;
+  LinearEpilogue epilogue;
   RankedTensorType inputType;
   int64_t columns, panels, panelBytes, biasCount = 0;
   int64_t unitFeatures, unitPanels, units, columnWarps;
@@ -81,15 +72,15 @@ int64_t sputnik::gpu::chooseSplits(r1::TargetAttr target, int64_t pieces,
 }
 
 LinearKernel::LinearKernel(Kernel &k, r1::LinearOp linear, PanelDot dot)
-    : k(k), linear(linear), dot(dot) {
+    : k(k), linear(linear), dot(dot), epilogue(k, linear) {
   RankedTensorType type = r1::lookupWeightType(linear, linear.getWeightAttr());
   inputType = cast<RankedTensorType>(linear.getInput().getType());
   columns = type.getDimSize(1);
   panels = llvm::divideCeil(type.getDimSize(0), kPanel);
   panelBytes = r1::getEncoding(type).getPanelBytes(columns);
   for (Operation &op : k.region.getBody().front().without_terminator())
-    if (&op != linear)
-      (op.isBeforeInBlock(linear) ? prologue : epilogue).push_back(&op);
+    if (op.isBeforeInBlock(linear))
+      prologue.push_back(&op);
   unitFeatures = k.region.getPartition()->getGranule();
   unitPanels = unitFeatures / kPanel;
   units = llvm::divideCeil(panels, unitPanels);
@@ -100,11 +91,11 @@ LinearKernel::LinearKernel(Kernel &k, r1::LinearOp linear, PanelDot dot)
 void LinearKernel::choose() {
   // Rows that lie as the product reads them are left where they are.
   staged = !prologue.empty() ||
-           (!dot.isInteger() && columns % dot.partColumns() != 0);
+           (!dot.isInteger() && dot.paddedColumns(columns) != columns);
   int64_t rowBytes =
       dot.isInteger()
           ? r1::getRowBytes(inputType)
-          : llvm::alignTo(columns, dot.partColumns()) * 4;
+          : dot.paddedColumns(columns) * 4;
   stageBytes = llvm::alignTo(rowBytes, 16);
   rowTile = std::min<int64_t>(k.phase.getMaxRows(), kRowTile);
   if (staged)
@@ -162,68 +153,24 @@ void LinearKernel::stageInputs() {
 /// The sums of this warp's share of a panel: rowsPerLane for each row of the
 /// tile.
 SmallVector<Value> LinearKernel::emitPanel(Value panel, Value part) {
-  Value base = k.at(weight, k.mul(panel, panelBytes));
-  SmallVector<Value> x;
+  SmallVector<PanelDot::Row> rows;
   for (int64_t t = 0; t < rowTile; ++t)
-    x.push_back(staged ? k.at(stage, t * stageBytes)
-                       : k.rowPtr(k.rows(linear.getInput()),
-                                  rowAt(k.i64(t))));
-  int64_t perRow = dot.sumsPerRow();
-  auto multiply = [&](const PanelDot::Weights &weights, Value chunk,
-                      ArrayRef<Value> before) {
-    SmallVector<Value> after;
-    for (int64_t t = 0; t < rowTile; ++t)
-      llvm::append_range(after,
-                         dot.multiply(k, weights, x[t], columns, chunk,
-                                      before.slice(t * perRow, perRow)));
-    return after;
-  };
-  auto chunksFrom = [&](Value first, int64_t count, ValueRange before) {
-    SmallVector<PanelDot::Weights> loaded;
-    SmallVector<Value> index;
-    for (int64_t i = 0; i < count; ++i) {
-      index.push_back(k.add(first, i * columnWarps));
-      loaded.push_back(dot.load(k, base, columns, index.back()));
-    }
-    SmallVector<Value> now(before);
-    for (int64_t i = 0; i < count; ++i)
-      now = multiply(loaded[i], index[i], now);
-    return now;
-  };
-
-  int64_t parts = dot.rowParts(columns);
-  int64_t chunks = parts / dot.parts(), rest = parts % dot.parts();
-  Value begin = k.div(k.mul(split, chunks), splits);
-  Value end = k.div(k.mul(k.add(split, 1), chunks), splits);
+    rows.push_back(dot.rowAt(k,
+                             staged ? k.at(stage, t * stageBytes)
+                                    : k.rowPtr(k.rows(linear.getInput()),
+                                               rowAt(k.i64(t))),
+                             columns));
+  int64_t chunks = dot.rowParts(columns) / dot.parts();
+  PanelDot::Share share;
+  share.begin = k.div(k.mul(split, chunks), splits);
+  share.end = k.div(k.mul(k.add(split, 1), chunks), splits);
+  share.first = part;
+  share.stride = columnWarps;
+  share.takesRest = k.both(k.equal(part, k.i64(0)),
+                           k.equal(split, k.i64(splits - 1)));
   // Rows keep registers busy; fewer loads wait for their turn then.
-  int64_t unroll = rowTile > 1 ? kUnroll / 2 : kUnroll;
-  int64_t stride = columnWarps * unroll;
-  Value middle = k.add(
-      begin, k.mul(k.div(k.sub(end, begin), stride), stride));
-  SmallVector<Value> now(rowTile * perRow, k.f32(0));
-  now = k.loop(k.add(begin, part), k.add(middle, part), stride, now,
-               [&](Value chunk, ValueRange carried) {
-                 return chunksFrom(chunk, unroll, carried);
-               });
-  now = k.loop(k.add(middle, part), end, columnWarps, now,
-               [&](Value chunk, ValueRange carried) {
-                 return chunksFrom(chunk, 1, carried);
-               });
-  if (rest) {
-    // The first lanes have columns of one more chunk.
-    Value mine = k.both(k.equal(part, k.i64(0)),
-                        k.both(k.equal(split, k.i64(splits - 1)),
-                               k.less(dot.lanePart(k), k.i64(rest))));
-    now = k.ifThenElse(mine, now, [&] {
-      return chunksFrom(k.i64(chunks), 1, now);
-    });
-  }
-  SmallVector<Value> reduced;
-  for (int64_t t = 0; t < rowTile; ++t)
-    llvm::append_range(
-        reduced,
-        dot.reduce(k, ArrayRef(now).slice(t * perRow, perRow)));
-  return reduced;
+  return dot.sumPanel(k, k.at(weight, k.mul(panel, panelBytes)), columns, rows,
+                      share, rowTile > 1 ? kUnroll / 2 : kUnroll);
 }
 
 void LinearKernel::emitSums() {
@@ -314,99 +261,12 @@ void LinearKernel::combine(Value unit) {
   });
 }
 
-void LinearKernel::storeResult(const Known &known, Value row) {
-  if (!llvm::is_contained(
-          k.region.getBody().front().getTerminator()->getOperands(),
-          known.value))
-    return;
-  const Rows &rows = k.rows(known.value);
-  Value out = k.rowPtr(rows, row);
-  k.forEach(known.count, [&](Value i) {
-    Value feature = k.add(known.first, i);
-    k.ifThen(k.less(feature, k.i64(rows.features)), [&] {
-      k.store(k.load(k.f32Type(), k.at(known.ptr, k.mul(i, 4)), 4),
-              k.at(out, k.mul(feature, 4)), 4);
-    });
-  });
-}
-
-/// What the split gives of the unit at `from`. Blocks of all results are here;
-/// of consecutive results, the unit belongs to one.
-void LinearKernel::emitSplit(r1::SplitOp split, Known from,
-                             ArrayRef<Operation *> rest,
-                             SmallVectorImpl<Known> &known, Value row) {
-  if (std::optional<uint64_t> block = split.getBlock()) {
-    int64_t bytes = *block * 4;
-    for (auto [n, result] : llvm::enumerate(split.getResults()))
-      known.push_back({result, k.at(from.ptr, n * bytes),
-                       k.div(from.first, split.getNumResults()),
-                       static_cast<int64_t>(*block)});
-    return;
-  }
-  int64_t begin = 0;
-  for (Value result : split.getResults()) {
-    int64_t end =
-        begin + cast<RankedTensorType>(result.getType()).getDimSize(1);
-    Value inside = k.both(k.less(k.i64(begin - 1), from.first),
-                          k.less(from.first, k.i64(end)));
-    k.ifThen(inside, [&] {
-      Known part{result, from.ptr, k.sub(from.first, k.i64(begin)),
-                 from.count};
-      storeResult(part, row);
-      emitOps(rest, {part}, row, /*localsOnly=*/true);
-    });
-    begin = end;
-  }
-}
-
-void LinearKernel::emitOps(ArrayRef<Operation *> ops,
-                           SmallVector<Known> known, Value row,
-                           bool localsOnly) {
-  while (!ops.empty()) {
-    Operation *op = ops.front();
-    ops = ops.drop_front();
-    auto used = llvm::find_if(known, [&](const Known &entry) {
-      return llvm::is_contained(op->getOperands(), entry.value);
-    });
-    if (used == known.end())
-      continue;
-    Known place = *used;
-    if (auto split = dyn_cast<r1::SplitOp>(op)) {
-      emitSplit(split, place, ops, known, row);
-      if (!split.getBlock())
-        return;
-      continue;
-    }
-    RowSlice slice;
-    slice.row = row;
-    slice.features = place.count;
-    slice.first = place.first;
-    slice.localsOnly = localsOnly;
-    for (const Known &entry : known)
-      slice.locals[entry.value] = entry.ptr;
-    // Results take the place of an operand that nothing else wants.
-    if (!place.value.hasOneUse())
-      place.ptr = k.allocateShared(place.count * 4);
-    for (Value result : op->getResults())
-      slice.locals[result] = place.ptr;
-    emitRowOp(k, op, slice);
-    k.barrier();
-    for (Value result : op->getResults()) {
-      known.push_back({result, place.ptr, place.first, place.count});
-      storeResult(known.back(), row);
-    }
-  }
-}
-
 void LinearKernel::emitEpilogue(Value unit) {
   k.loop(k.i64(0), k.i64(rowTile), 1, [&](Value t) {
     Value row = k.add(firstRow, t);
     k.ifThen(k.less(row, rowCount), [&] {
-      Known product{linear.getResult(),
-                    k.at(sums, k.mul(t, unitFeatures * 4)),
-                    k.mul(unit, unitFeatures), unitFeatures};
-      storeResult(product, row);
-      emitOps(epilogue, {product}, row, /*localsOnly=*/false);
+      epilogue.emit(row, k.at(sums, k.mul(t, unitFeatures * 4)),
+                    k.mul(unit, unitFeatures), unitFeatures);
     });
   });
 }
@@ -440,12 +300,7 @@ FailureOr<Grid> sputnik::gpu::emitLinear(Kernel &k, r1::LinearOp linear) {
         << encoding << " with " << element << " activations";
     return failure();
   }
-  for (auto split : k.region.getBody().getOps<r1::SplitOp>())
-    if (std::optional<uint64_t> block = split.getBlock();
-        block && static_cast<int64_t>(*block * split.getNumResults()) !=
-                     k.region.getPartition()->getGranule())
-      return split.emitOpError("blocks of ")
-             << *block << " features do not make up the unit of "
-             << k.region.getPartition()->getGranule();
+  if (failed(LinearEpilogue::verify(k.region)))
+    return failure();
   return LinearKernel(k, linear, *dot).emit();
 }

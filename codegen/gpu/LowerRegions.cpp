@@ -27,8 +27,11 @@ public:
 
 private:
   LogicalResult lower(Block &block, int64_t layers, std::vector<Launch> &plan);
-  FailureOr<Launch> lower(r1::RegionOp region);
-  FailureOr<Grid> emitRegion(Kernel &kernel);
+  LogicalResult lower(r1::RegionOp region, std::vector<Launch> &launches);
+  /// Emits one kernel of a region.
+  LogicalResult addKernel(r1::RegionOp region, StringRef symbol,
+                          std::vector<Launch> &launches,
+                          function_ref<FailureOr<Grid>(Kernel &)> emit);
   /// Buffers of the values that `region` reads and of those that it gives.
   LogicalResult placeValues(Kernel &kernel);
   void placeArgument(Kernel &kernel, Value value);
@@ -107,35 +110,77 @@ LogicalResult PhaseLowering::placeValues(Kernel &k) {
   return failure(walk.wasInterrupted());
 }
 
-FailureOr<Grid> PhaseLowering::emitRegion(Kernel &k) {
-  for (Operation &op : k.region.getBody().front().without_terminator())
-    if (!isa<r1::LinearOp, r1::AttentionOp>(op) && !isRowOp(&op))
+static LogicalResult verifyOps(r1::RegionOp region) {
+  for (Operation &op : region.getBody().front().without_terminator())
+    if (!isa<r1::LinearOp, r1::AttentionOp, r1::LatentAttentionOp,
+             r1::ExpertsUpOp, r1::ExpertsDownOp>(op) &&
+        !isRowOp(&op))
       return op.emitOpError("has no kernel for a GPU");
-  auto linears = k.region.getBody().getOps<r1::LinearOp>();
-  if (!linears.empty())
-    return emitLinear(k, *linears.begin());
-  auto attentions = k.region.getBody().getOps<r1::AttentionOp>();
-  if (!attentions.empty())
-    return emitAttention(k, *attentions.begin());
-  return emitRowRegion(k);
+  return success();
 }
 
-FailureOr<Launch> PhaseLowering::lower(r1::RegionOp region) {
+template <typename Op> static Op findOp(r1::RegionOp region) {
+  auto ops = region.getBody().getOps<Op>();
+  return ops.empty() ? Op() : *ops.begin();
+}
+
+LogicalResult PhaseLowering::lower(r1::RegionOp region,
+                                   std::vector<Launch> &launches) {
   if (!region.getPartition() ||
       (region.getNumResults() && !region.getBuffers()))
     return region.emitOpError("needs a partition and buffers before code can "
                               "be made");
-  std::string symbol = (r1::stringifyPhaseKind(phase.getKind()) + "_" +
-                        Twine(index++) + "_" + region.getName())
-                           .str();
-  for (char &c : symbol)
+  if (failed(verifyOps(region)))
+    return failure();
+  std::string name = (r1::stringifyPhaseKind(phase.getKind()) + "_" +
+                      Twine(index++) + "_" + region.getName())
+                         .str();
+  for (char &c : name)
     if (!llvm::isAlnum(c))
       c = '_';
+  if (auto linear = findOp<r1::LinearOp>(region)) {
+    bool matrices = isMatrixProduct(phase, linear);
+    return addKernel(region, name, launches, [&](Kernel &k) {
+      return matrices ? emitMatrixProduct(k, linear) : emitLinear(k, linear);
+    });
+  }
+  if (auto attention = findOp<r1::AttentionOp>(region)) {
+    bool matrices = isFlashAttention(phase, attention);
+    return addKernel(region, name, launches, [&](Kernel &k) {
+      return matrices ? emitFlashAttention(k, attention)
+                      : emitAttention(k, attention);
+    });
+  }
+  if (auto experts = findOp<r1::ExpertsUpOp>(region))
+    return addKernel(region, name, launches,
+                     [&](Kernel &k) { return emitExpertsUp(k, experts); });
+  if (auto experts = findOp<r1::ExpertsDownOp>(region))
+    return addKernel(region, name, launches,
+                     [&](Kernel &k) { return emitExpertsDown(k, experts); });
+  if (auto attention = findOp<r1::LatentAttentionOp>(region)) {
+    for (auto [suffix, stage] :
+         {std::pair("_absorb", LatentStage::Absorb),
+          std::pair("_attend", LatentStage::Attend),
+          std::pair("_values", LatentStage::Values)})
+      if (failed(addKernel(region, name + suffix, launches,
+                           [&, stage = stage](Kernel &k) {
+                             return emitLatentAttention(k, attention, stage);
+                           })))
+        return failure();
+    return success();
+  }
+  return addKernel(region, name, launches, emitRowRegion);
+}
+
+LogicalResult
+PhaseLowering::addKernel(r1::RegionOp region, StringRef symbol,
+                         std::vector<Launch> &launches,
+                         function_ref<FailureOr<Grid>(Kernel &)> emit) {
   Kernel kernel(builder, code, region, symbol, phase, target,
                 activationBytes);
   if (failed(placeValues(kernel)))
     return failure();
-  FailureOr<Grid> grid = emitRegion(kernel);
+  FailureOr<Grid> grid = emit(kernel);
   if (failed(grid))
     return failure();
   kernel.finish();
@@ -146,9 +191,9 @@ FailureOr<Launch> PhaseLowering::lower(r1::RegionOp region) {
   arenaBytes = std::max(arenaBytes, kernel.getArenaBytes());
   bool perOutput = region.getNumResults() &&
                    r1::countsOutputs(region.getResult(0));
-  return Launch{symbol,    grid->blocks,
-                grid->rowTile, perOutput,
-                kernel.getSharedBytes(), 0};
+  launches.push_back({symbol.str(), grid->blocks, grid->rowTile, perOutput,
+                      kernel.getSharedBytes(), 0});
+  return success();
 }
 
 LogicalResult PhaseLowering::lower(Block &block, int64_t layers,
@@ -156,10 +201,8 @@ LogicalResult PhaseLowering::lower(Block &block, int64_t layers,
   std::vector<Launch> once;
   for (Operation &op : block) {
     if (auto region = dyn_cast<r1::RegionOp>(op)) {
-      FailureOr<Launch> launch = lower(region);
-      if (failed(launch))
+      if (failed(lower(region, once)))
         return failure();
-      once.push_back(*launch);
     } else if (auto inner = dyn_cast<r1::LayersOp>(op)) {
       if (failed(lower(inner.getBody().front(), inner.getCount(), once)))
         return failure();

@@ -3,6 +3,8 @@
 
 #include "codegen/gpu/PanelDot.h"
 
+#include "codegen/gpu/Nibbles.h"
+
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -23,9 +25,9 @@ FailureOr<PanelDot> PanelDot::get(r1::EncodingAttr encoding, Type element) {
   case r1::Scheme::Q8:
   case r1::Scheme::Q4:
   case r1::Scheme::Q4Plain:
-    if (!element.isInteger(8))
+    if (!element.isInteger(8) && !element.isF32())
       return failure();
-    return PanelDot(encoding, /*integer=*/true);
+    return PanelDot(encoding, /*integer=*/element.isInteger(8));
   case r1::Scheme::FP8:
     return failure();
   }
@@ -37,13 +39,13 @@ int64_t PanelDot::partColumns() const {
 }
 
 int64_t PanelDot::rowParts(int64_t columns) const {
-  int64_t unit = integer ? r1::kQuantBlock : partColumns();
+  int64_t unit = blocks() ? r1::kQuantBlock : partColumns();
   return llvm::alignTo(columns, unit) / partColumns();
 }
 
 PanelDot::Weights PanelDot::load(Kernel &k, Value panel, int64_t columns,
                                  Value chunk) const {
-  if (!integer) {
+  if (!blocks()) {
     Value address =
         k.at(panel, k.add(k.mul(chunk, 512), k.mul(k.lane, 16)));
     return {k.loadStreamed(address), nullptr, nullptr};
@@ -81,103 +83,190 @@ PanelDot::Weights PanelDot::load(Kernel &k, Value panel, int64_t columns,
   return weights;
 }
 
-/// The value of a nibble of scheme q4 or q4_plain, as a byte.
-static uint32_t nibbleByte(r1::Scheme scheme, int64_t nibble) {
-  int64_t value =
-      scheme == r1::Scheme::Q4 ? r1::kQ4Table[nibble] : nibble - 8;
-  return static_cast<uint8_t>(value);
+PanelDot::Row PanelDot::rowAt(Kernel &k, Value ptr, int64_t columns) const {
+  if (!integer)
+    return {ptr, nullptr};
+  return {ptr, k.at(ptr, llvm::alignTo(columns, r1::kQuantBlock))};
 }
 
-/// The bytes that the four low nibbles of a word stand for. A byte permutation
-/// looks up three bits; the fourth chooses between two of them.
-Value PanelDot::lookUp(Kernel &k, Value nibbles) const {
-  auto table = [&](int64_t first) {
-    uint32_t word = 0;
-    for (int64_t i = 0; i < 4; ++i)
-      word |= nibbleByte(encoding.getScheme(), first + i) << (8 * i);
-    return k.i32(static_cast<int32_t>(word));
-  };
-  Value three = k.and32(nibbles, 0x7777);
-  Value low = k.permuteBytes(table(0), table(4), three);
-  Value high = k.permuteBytes(table(8), table(12), three);
-  Value fourth = k.shiftRight32(k.and32(nibbles, 0x8888), 1);
-  return k.permuteBytes(low, high, k.or32(fourth, 0x3210));
+static Value element(Kernel &k, Value vector, int64_t i) {
+  return LLVM::ExtractElementOp::create(k.b, k.loc, vector, k.i32(i));
 }
 
-SmallVector<Value> PanelDot::multiply(Kernel &k, const Weights &weights,
-                                      Value x, int64_t columns, Value chunk,
-                                      ValueRange sums) const {
-  Type i32Type = k.b.getI32Type();
-  auto lane = [&](Value vector, int64_t i) -> Value {
-    return LLVM::ExtractElementOp::create(k.b, k.loc, vector, k.i32(i));
-  };
-  Value part = k.add(k.mul(chunk, parts()), lanePart(k));
-  SmallVector<Value> result(sums);
-  if (!integer) {
-    Value at = k.at(x, k.mul(part, 4 * partColumns()));
-    for (int64_t i = 0; i < partColumns(); i += 4) {
-      Value four = k.load(k.f32Vec(4), k.at(at, 4 * i), 16);
-      for (int64_t j = 0; j < 4; ++j) {
-        Value word = lane(weights.words, partColumns() == 4 ? j : (i + j) / 2);
-        if (partColumns() == 8)
-          // The even column lies in the low half.
-          word = (i + j) % 2
-                     ? k.and32(word, static_cast<int32_t>(0xffff0000))
-                     : Value(arith::ShLIOp::create(k.b, k.loc, word,
-                                                   k.i32(16)));
-        Value weight =
-            arith::BitcastOp::create(k.b, k.loc, k.f32Type(), word);
-        Value &sum = result[j % 2];
-        sum = k.fma(weight, lane(four, j), sum);
-      }
+void PanelDot::multiplyFloats(Kernel &k, const Weights &weights, Value x,
+                              MutableArrayRef<Value> sums) const {
+  for (int64_t i = 0; i < partColumns(); i += 4) {
+    Value four = k.load(k.f32Vec(4), k.at(x, 4 * i), 16);
+    for (int64_t j = 0; j < 4; ++j) {
+      Value word =
+          element(k, weights.words, partColumns() == 4 ? j : (i + j) / 2);
+      if (partColumns() == 8)
+        // The even column lies in the low half.
+        word = (i + j) % 2
+                   ? k.and32(word, static_cast<int32_t>(0xffff0000))
+                   : Value(arith::ShLIOp::create(k.b, k.loc, word, k.i32(16)));
+      Value weight = arith::BitcastOp::create(k.b, k.loc, k.f32Type(), word);
+      sums[j % 2] = k.fma(weight, element(k, four, j), sums[j % 2]);
     }
-    return result;
   }
-  Value words = k.at(x, k.mul(part, partColumns()));
+}
+
+/// The four signed bytes of a word as floats.
+static SmallVector<Value> toFloats(Kernel &k, Value word) {
+  SmallVector<Value> floats;
+  for (int32_t i = 0; i < 4; ++i) {
+    Value high = arith::ShLIOp::create(k.b, k.loc, word, k.i32(24 - 8 * i));
+    Value byte = arith::ShRSIOp::create(k.b, k.loc, high, k.i32(24));
+    floats.push_back(
+        arith::SIToFPOp::create(k.b, k.loc, k.f32Type(), byte));
+  }
+  return floats;
+}
+
+void PanelDot::multiplyBlocks(Kernel &k, const Weights &weights, Value x,
+                              MutableArrayRef<Value> sums) const {
+  SmallVector<Value> columns;
+  for (int64_t i = 0; i < partColumns(); i += 4) {
+    Value four = k.load(k.f32Vec(4), k.at(x, 4 * i), 16);
+    for (int64_t j = 0; j < 4; ++j)
+      columns.push_back(element(k, four, j));
+  }
+  constexpr int64_t order[] = {0, 4, 1, 5, 2, 6, 3, 7};
+  for (int64_t row = 0; row < 4; ++row) {
+    Value word = element(k, weights.words, row), dot = k.f32(0);
+    if (!isNibbles()) {
+      for (auto [column, value] : llvm::zip_equal(columns, toFloats(k, word)))
+        dot = k.fma(value, column, dot);
+    } else {
+      NibbleTable table =
+          nibbleTable(k, encoding.getScheme(),
+                      weights.steps ? element(k, weights.steps, row) : Value());
+      SmallVector<Value> values = toFloats(k, lookUpNibbles(k, table, word));
+      llvm::append_range(
+          values,
+          toFloats(k, lookUpNibbles(k, table, k.shiftRight32(word, 16))));
+      for (auto [column, value] : llvm::zip_equal(order, values))
+        dot = k.fma(value, columns[column], dot);
+    }
+    sums[row] = k.fma(dot, element(k, weights.scales, row), sums[row]);
+  }
+}
+
+void PanelDot::multiplyBytes(Kernel &k, const Weights &weights, Value words,
+                             Value scale, MutableArrayRef<Value> sums) const {
+  Type i32Type = k.b.getI32Type();
   Value first = k.load(i32Type, words, 4), second;
   if (isNibbles()) {
-    // Nibbles come in the order of columns 0, 4, 1, 5 and 2, 6, 3, 7.
     Value last = k.load(i32Type, k.at(words, 4), 4);
-    second = k.permuteBytes(first, last, k.i32(0x7362));
-    first = k.permuteBytes(first, last, k.i32(0x5140));
+    SmallVector<Value> ordered = inNibbleOrder(k, first, last);
+    first = ordered[0];
+    second = ordered[1];
   }
-  int64_t blocks = llvm::divideCeil(columns, r1::kQuantBlock);
-  Value block = k.div(part, r1::kQuantBlock / partColumns());
-  Value group = k.div(block, r1::kActivationGroup / r1::kQuantBlock);
-  Value scale =
-      k.load(k.f32Type(),
-             k.at(x, k.add(k.mul(group, 4), blocks * r1::kQuantBlock)), 4);
   Value moved; // What a table moved by one adds.
   if (weights.steps) {
     Value ones = k.i32(0x01010101);
     moved = k.dot4(ones, first, k.dot4(ones, second, k.i32(0)));
   }
+  NibbleTable table = nibbleTable(k, encoding.getScheme());
   for (int64_t i = 0; i < 4; ++i) {
-    Value word = lane(weights.words, i), dot;
+    Value word = element(k, weights.words, i), dot;
     if (isNibbles()) {
-      dot = k.dot4(lookUp(k, word), first, k.i32(0));
-      dot = k.dot4(lookUp(k, k.shiftRight32(word, 16)), second, dot);
+      dot = k.dot4(lookUpNibbles(k, table, word), first, k.i32(0));
+      dot = k.dot4(lookUpNibbles(k, table, k.shiftRight32(word, 16)), second,
+                   dot);
     } else {
       dot = k.dot4(word, first, k.i32(0));
     }
     if (moved) {
       Value shift = arith::MulIOp::create(
-          k.b, k.loc, k.and32(lane(weights.steps, i), 1),
+          k.b, k.loc, k.and32(element(k, weights.steps, i), 1),
           k.i32(r1::kQ4Shift));
       dot = arith::AddIOp::create(
           k.b, k.loc, dot, arith::MulIOp::create(k.b, k.loc, moved, shift));
     }
     Value product =
         arith::SIToFPOp::create(k.b, k.loc, k.f32Type(), dot);
-    result[i] = k.fma(product, k.mulf(lane(weights.scales, i), scale),
-                      result[i]);
+    sums[i] = k.fma(product, k.mulf(element(k, weights.scales, i), scale),
+                    sums[i]);
   }
-  return result;
+}
+
+SmallVector<Value> PanelDot::multiply(Kernel &k, const Weights &weights,
+                                      const Row &row, Value chunk,
+                                      ValueRange before) const {
+  SmallVector<Value> sums(before);
+  Value part = k.add(k.mul(chunk, parts()), lanePart(k));
+  Value x = k.at(row.values, k.mul(part, partColumns() * (integer ? 1 : 4)));
+  if (!blocks()) {
+    multiplyFloats(k, weights, x, sums);
+  } else if (!integer) {
+    multiplyBlocks(k, weights, x, sums);
+  } else {
+    Value group = k.div(part, r1::kActivationGroup / partColumns());
+    Value scale =
+        k.load(k.f32Type(), k.at(row.scales, k.mul(group, 4)), 4);
+    multiplyBytes(k, weights, x, scale, sums);
+  }
+  return sums;
+}
+
+PanelDot::Share PanelDot::all(Kernel &k, int64_t columns) const {
+  return {k.i64(0), k.i64(rowParts(columns) / parts()), k.i64(0), 1,
+          k.splat(k.b.getI1Type(), 1)};
+}
+
+SmallVector<Value> PanelDot::sumPanel(Kernel &k, Value panel, int64_t columns,
+                                      ArrayRef<Row> rows, const Share &share,
+                                      int64_t unroll) const {
+  int64_t perRow = sumsPerRow();
+  auto chunksFrom = [&](Value first, int64_t count, ValueRange before) {
+    SmallVector<Weights> loaded;
+    SmallVector<Value> index;
+    for (int64_t i = 0; i < count; ++i) {
+      index.push_back(k.add(first, i * share.stride));
+      loaded.push_back(load(k, panel, columns, index.back()));
+    }
+    SmallVector<Value> now(before);
+    for (int64_t i = 0; i < count; ++i)
+      for (auto [t, row] : llvm::enumerate(rows)) {
+        auto own = MutableArrayRef(now).slice(t * perRow, perRow);
+        llvm::copy(multiply(k, loaded[i], row, index[i], own), own.begin());
+      }
+    return now;
+  };
+
+  int64_t rowEnd = rowParts(columns);
+  int64_t chunks = rowEnd / parts(), rest = rowEnd % parts();
+  int64_t stride = share.stride * unroll;
+  Value middle = k.add(
+      share.begin,
+      k.mul(k.div(k.sub(share.end, share.begin), stride), stride));
+  SmallVector<Value> now(rows.size() * perRow, k.f32(0));
+  now = k.loop(k.add(share.begin, share.first), k.add(middle, share.first),
+               stride, now, [&](Value chunk, ValueRange carried) {
+                 return chunksFrom(chunk, unroll, carried);
+               });
+  now = k.loop(k.add(middle, share.first), share.end, share.stride, now,
+               [&](Value chunk, ValueRange carried) {
+                 return chunksFrom(chunk, 1, carried);
+               });
+  if (rest) {
+    // The first lanes have columns of one more chunk.
+    Value mine = k.both(share.takesRest, k.less(lanePart(k), k.i64(rest)));
+    now = k.ifThenElse(mine, now, [&] {
+      return chunksFrom(k.i64(chunks), 1, now);
+    });
+  }
+  SmallVector<Value> reduced;
+  for (size_t t = 0; t < rows.size(); ++t)
+    llvm::append_range(reduced,
+                       reduce(k, ArrayRef(now).slice(t * perRow, perRow)));
+  return reduced;
 }
 
 SmallVector<Value> PanelDot::reduce(Kernel &k, ValueRange sums) const {
   int64_t lanes = kWarp / parts();
-  if (!integer)
+  if (!blocks())
     return {k.warpSum(k.addf(sums[0], sums[1]), lanes)};
   SmallVector<Value> result;
   for (Value sum : sums)

@@ -19,7 +19,23 @@ struct Grid {
 /// chip's shared memory does not do.
 mlir::FailureOr<Grid> emitRowRegion(Kernel &kernel);
 mlir::FailureOr<Grid> emitLinear(Kernel &kernel, r1::LinearOp linear);
+/// Whether prefill multiplies on the tensor cores, by emitMatrixProduct.
+bool isMatrixProduct(r1::PhaseAttr phase, r1::LinearOp linear);
+mlir::FailureOr<Grid> emitMatrixProduct(Kernel &kernel, r1::LinearOp linear);
 mlir::FailureOr<Grid> emitAttention(Kernel &kernel, r1::AttentionOp attention);
+/// Whether prefill attends on the tensor cores, by emitFlashAttention.
+bool isFlashAttention(r1::PhaseAttr phase, r1::AttentionOp attention);
+mlir::FailureOr<Grid> emitFlashAttention(Kernel &kernel,
+                                         r1::AttentionOp attention);
+
+mlir::FailureOr<Grid> emitExpertsUp(Kernel &kernel, r1::ExpertsUpOp op);
+mlir::FailureOr<Grid> emitExpertsDown(Kernel &kernel, r1::ExpertsDownOp op);
+
+/// The kernels of latent attention, in this order.
+enum class LatentStage { Absorb, Attend, Values };
+mlir::FailureOr<Grid> emitLatentAttention(Kernel &kernel,
+                                          r1::LatentAttentionOp op,
+                                          LatentStage stage);
 
 /// Blocks that share one piece of work so that `pieces` of them fill the chip:
 /// at least 1, at most `most`.

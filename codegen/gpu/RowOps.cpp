@@ -58,6 +58,11 @@ std::pair<Value, Value> sputnik::gpu::emitCosSin(Kernel &k, Value angle) {
   return {resultCos, resultSin};
 }
 
+Value sputnik::gpu::emitSwiGLU(Kernel &k, Value gate, Value up) {
+  Value minus = k.subf(k.f32(0), gate);
+  return k.mulf(k.divf(gate, k.addf(k.f32(1), k.exp(minus))), up);
+}
+
 namespace {
 
 /// Emits one op for one slice.
@@ -84,12 +89,12 @@ struct RowEmitter {
                                     : Value();
     for (int64_t head = 0; head < slice.features; head += dim) {
       Value from = k.at(in, head * 4), to = k.at(out, head * 4);
-      Value squares = k.loop(k.thread, k.i64(dim), kThreads, {k.f32(0)},
+      Value squares = k.loop(k.member(), k.i64(dim), k.members(), {k.f32(0)},
                              [&](Value i, ValueRange sum) {
                                Value x = element(from, i);
                                return SmallVector<Value>{k.fma(x, x, sum[0])};
                              })[0];
-      Value mean = k.mulf(k.blockSum(squares),
+      Value mean = k.mulf(k.teamSum(squares),
                           k.f32(1.0f / static_cast<float>(dim)));
       Value root = math::SqrtOp::create(
           k.b, k.loc, k.addf(mean, k.f32(op.getEps().convertToFloat())));
@@ -148,6 +153,30 @@ struct RowEmitter {
     });
   }
 
+  void emit(r1::LatentAppendOp op) {
+    r1::KVCacheType cache = op.getCache().getType();
+    int64_t bytes = k.bytesOf(cache.getElement());
+    Value layer = k.cacheLayerPtr(cache, k.index(op.getSlots(), slice.row),
+                                  op.getLayer());
+    Value position = k.index(op.getPositions(), slice.row);
+    Value to = k.at(layer, k.mul(position, cache.getDim() * bytes));
+    auto append = [&](Value rows, int64_t begin) {
+      Value in = ptr(rows);
+      k.forEach(cast<RankedTensorType>(rows.getType()).getDimSize(1),
+                [&](Value i) {
+                  k.storeFromF32(element(in, i), cache.getElement(),
+                                 k.at(to, k.mul(k.add(i, begin), bytes)));
+                });
+    };
+    append(op.getLatent(), 0);
+    append(op.getKey(), cache.getLatent());
+  }
+
+  void emit(r1::RouteOp op) {
+    emitRoute(k, op, ptr(op.getScores()), ptr(op.getChosen()),
+              ptr(op.getFactors()));
+  }
+
   void emit(r1::AddOp op) {
     Value a = ptr(op.getLhs()), c = ptr(op.getRhs());
     map([&](Value i) { return k.addf(element(a, i), element(c, i)); },
@@ -158,25 +187,35 @@ struct RowEmitter {
     Value gate = ptr(op.getGate()), up = ptr(op.getUp());
     map(
         [&](Value i) {
-          Value z = element(gate, i);
-          Value minus = k.subf(k.f32(0), z);
-          Value sigmoid = k.divf(z, k.addf(k.f32(1), k.exp(minus)));
-          return k.mulf(sigmoid, element(up, i));
+          return emitSwiGLU(k, element(gate, i), element(up, i));
         },
         ptr(op.getResult()));
   }
 
+  void emit(r1::CastOp op) {
+    Type element = cast<RankedTensorType>(op.getType()).getElementType();
+    if (element.isInteger(8)) {
+      toBytes(op);
+      return;
+    }
+    Value in = ptr(op.getInput()), out = ptr(op.getResult());
+    k.forEach(slice.features, [&](Value i) {
+      k.storeFromF32(this->element(in, i), element,
+                     k.at(out, k.mul(i, k.bytesOf(element))));
+    });
+  }
+
   /// To i8 groups, laid out as r1::getRowBytes says; what it keeps for unsigned
   /// dot instructions is left out. A warp has a group.
-  void emit(r1::CastOp op) {
+  void toBytes(r1::CastOp op) {
     constexpr int64_t perLane = r1::kActivationGroup / kWarp, perWord = 4;
     Value in = ptr(op.getInput()), out = ptr(op.getResult());
     int64_t bytes = llvm::alignTo(slice.features, r1::kQuantBlock);
     int64_t groups = llvm::divideCeil(slice.features, r1::kActivationGroup);
     Value scales = k.at(out, bytes);
     // All lanes of a warp go round equally often.
-    Value end = k.i64(llvm::alignTo(groups * kWarp, kThreads));
-    k.loop(k.thread, end, kThreads, [&](Value index) {
+    Value end = k.i64(llvm::alignTo(groups * kWarp, k.members()));
+    k.loop(k.member(), end, k.members(), [&](Value index) {
       Value first = k.mul(index, perLane);
       SmallVector<Value> x;
       Value peak = k.f32(0);
@@ -280,19 +319,16 @@ struct RowEmitter {
 } // namespace
 
 bool sputnik::gpu::isRowOp(Operation *op) {
-  if (auto cast = dyn_cast<r1::CastOp>(op))
-    return mlir::cast<RankedTensorType>(cast.getType())
-        .getElementType()
-        .isInteger(8);
-  return isa<r1::RMSNormOp, r1::RopeOp, r1::KVAppendOp, r1::AddOp,
-             r1::SwiGLUOp, r1::SplitOp, r1::SelectRowsOp, r1::EmbedOp,
-             r1::RopeTableOp>(op);
+  return isa<r1::CastOp, r1::RMSNormOp, r1::RopeOp, r1::KVAppendOp,
+             r1::LatentAppendOp, r1::RouteOp, r1::AddOp, r1::SwiGLUOp,
+             r1::SplitOp, r1::SelectRowsOp, r1::EmbedOp, r1::RopeTableOp>(op);
 }
 
 void sputnik::gpu::emitRowOp(Kernel &k, Operation *op, const RowSlice &slice) {
   RowEmitter emitter{k, slice};
   llvm::TypeSwitch<Operation *>(op)
-      .Case<r1::RMSNormOp, r1::RopeOp, r1::KVAppendOp, r1::AddOp, r1::SwiGLUOp,
-            r1::CastOp, r1::SplitOp, r1::SelectRowsOp, r1::EmbedOp,
-            r1::RopeTableOp>([&](auto typed) { emitter.emit(typed); });
+      .Case<r1::RMSNormOp, r1::RopeOp, r1::KVAppendOp, r1::LatentAppendOp,
+            r1::RouteOp, r1::AddOp, r1::SwiGLUOp, r1::CastOp, r1::SplitOp,
+            r1::SelectRowsOp, r1::EmbedOp, r1::RopeTableOp>(
+          [&](auto typed) { emitter.emit(typed); });
 }

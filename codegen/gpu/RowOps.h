@@ -31,6 +31,14 @@ bool isRowOp(mlir::Operation *op);
 /// end.
 void emitRowOp(Kernel &k, mlir::Operation *op, const RowSlice &slice);
 
+/// Emits a choice of experts from one row's scores: i32 experts in ascending
+/// order, and their f32 factors. The block works together.
+void emitRoute(Kernel &k, r1::RouteOp op, mlir::Value scores,
+               mlir::Value chosen, mlir::Value factors);
+
+/// silu(gate) * up.
+mlir::Value emitSwiGLU(Kernel &k, mlir::Value gate, mlir::Value up);
+
 /// cos and sin of an f64 angle of up to 2^31 radians, within 2^-50.
 std::pair<mlir::Value, mlir::Value> emitCosSin(Kernel &k, mlir::Value angle);
 

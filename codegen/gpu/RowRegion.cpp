@@ -17,6 +17,8 @@ FailureOr<Grid> sputnik::gpu::emitRowRegion(Kernel &k) {
     Value shaped = op.getNumResults() ? op.getResult(0) : Value();
     if (auto append = dyn_cast<r1::KVAppendOp>(op))
       shaped = append.getKeys() ? append.getKeys() : append.getValues();
+    if (auto append = dyn_cast<r1::LatentAppendOp>(op))
+      shaped = append.getLatent();
     slice.features = cast<RankedTensorType>(shaped.getType()).getDimSize(1);
     if (isa<r1::SplitOp>(op))
       slice.features =

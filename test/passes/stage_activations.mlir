@@ -41,7 +41,7 @@ module attributes {r1.target = #r1.target<"x86_64-linux-gnu", "znver4", "+avx512
   // CHECK-NEXT:  r1.linear %[[C]], @a : tensor<?x32xbf16> -> tensor<?x16xf32>
   // CHECK-NEXT:  r1.linear %[[C]], @a : tensor<?x32xbf16> -> tensor<?x16xf32>
   // CHECK-NEXT:  r1.linear %[[X]], @b : tensor<?x32xf32> -> tensor<?x16xf32>
-  // REMARK: [Missed] {{.*}}@b takes f32 rows: it is not stored in bf16 with step 2
+  // REMARK: [Missed] {{.*}}@b takes f32 rows: it is not stored in bf16 with an even step
   func.func @prefill(%x: tensor<?x32xf32>)
       -> (tensor<?x16xf32>, tensor<?x16xf32>, tensor<?x16xf32>)
       attributes {r1.phase = #r1.phase<prefill, max_rows = 256>} {

@@ -38,6 +38,8 @@ void Grid::startBlock(Block &block) {
   std::memset(block.shared.get(), kPoison, shape.sharedBytes + 16);
   for (Thread &thread : block.threads) {
     thread.state = Thread::Ready;
+    thread.copies.clear();
+    thread.copyGroups = 0;
     thread.fiber.restart(&Grid::enter, &thread);
     ready.push_back(&thread);
   }
@@ -173,13 +175,13 @@ void Grid::barrier() {
   wait();
 }
 
-void Grid::releaseWarp(Thread &last) {
+void Grid::releaseWarp(Thread &last,
+                       llvm::function_ref<void(const Brought &)> act) {
   Block &block = *last.block;
   Thread *warp = &block.threads[last.index / kLanes * kLanes];
-  std::array<uint32_t, kLanes> brought;
+  Brought brought = {};
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     Thread &thread = warp[lane];
-    brought[lane] = thread.value;
     if (!(last.mask >> lane & 1))
       continue;
     if (thread.state != Thread::InWarp)
@@ -190,29 +192,66 @@ void Grid::releaseWarp(Thread &last) {
                          "{4} of {5} with lanes {6:x}",
                          last.operation, last.operand, last.mask, lane,
                          thread.operation, thread.operand, thread.mask));
+    brought[lane] = thread.brought;
   }
+  act(brought);
   for (uint32_t lane = 0; lane < kLanes; ++lane)
     if (last.mask >> lane & 1) {
-      warp[lane].value = brought[warp[lane].source % kLanes];
       warp[lane].state = Thread::Ready;
       ready.push_back(&warp[lane]);
     }
 }
 
-uint32_t Grid::exchange(uint32_t mask, llvm::StringRef name, uint32_t operand,
-                        uint32_t value, uint32_t source) {
+void Grid::meet(uint32_t mask, llvm::StringRef name, uint32_t operand,
+                void *brought, llvm::function_ref<void(const Brought &)> act) {
   Thread &thread = *current;
-  uint32_t lane = thread.index % kLanes;
-  if (!(mask >> lane & 1) || !(mask >> source % kLanes & 1))
-    fail(llvm::formatv("takes part in {0} of lanes {1:x} for lane {2}", name,
-                       mask, source));
+  if (!(mask >> thread.index % kLanes & 1))
+    fail(llvm::formatv("takes part in {0} of lanes {1:x}", name, mask));
   thread.state = Thread::InWarp;
   thread.operation = name;
   thread.mask = mask;
   thread.operand = operand;
-  thread.value = value;
-  thread.source = source;
-  releaseWarp(thread);
+  thread.brought = brought;
+  releaseWarp(thread, act);
   wait();
-  return thread.value;
+}
+
+uint32_t Grid::exchange(uint32_t mask, llvm::StringRef name, uint32_t operand,
+                        uint32_t value, uint32_t source) {
+  if (!(mask >> source % kLanes & 1))
+    fail(llvm::formatv("takes part in {0} of lanes {1:x} for lane {2}", name,
+                       mask, source));
+  struct {
+    uint32_t value, source, result;
+  } own = {value, source % kLanes, 0};
+  meet(mask, name, operand, &own, [](const Brought &brought) {
+    for (void *lane : brought)
+      if (auto *one = static_cast<decltype(own) *>(lane))
+        one->result =
+            static_cast<decltype(own) *>(brought[one->source])->value;
+  });
+  return own.result;
+}
+
+void Grid::copyAsync(void *to, const void *from, uint32_t bytes,
+                     uint32_t size) {
+  check(to, size, size, /*writes=*/true);
+  if (bytes)
+    check(from, bytes, size, /*writes=*/false);
+  // Whoever still reads what was there notices, too.
+  std::memset(to, kPoison, size);
+  current->copies.push_back({static_cast<uint8_t *>(to),
+                             static_cast<const uint8_t *>(from), bytes, size,
+                             current->copyGroups});
+}
+
+void Grid::waitForCopies(uint32_t pending) {
+  Thread &thread = *current;
+  llvm::erase_if(thread.copies, [&](const Thread::Copy &copy) {
+    if (copy.group + pending >= thread.copyGroups)
+      return false;
+    std::memcpy(copy.to, copy.from, copy.bytes);
+    std::memset(copy.to + copy.bytes, 0, copy.size - copy.bytes);
+    return true;
+  });
 }

@@ -5,6 +5,7 @@
 #define SPUTNIK_CODEGEN_GPU_EMULATOR_GRID_H
 
 #include "codegen/gpu/emulator/Fiber.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
@@ -50,13 +51,27 @@ public:
   void *shared() const { return current->block->shared.get(); }
   void check(const void *ptr, uint64_t bytes, uint64_t alignment, bool writes);
   void barrier();
-  /// Meets the lanes of `mask` in an operation that `name` and `operand` name;
-  /// gives what lane `source` brought.
+  static constexpr uint32_t kLanes = 32;
+  /// What the lanes of a warp brought to where they meet, by lane; null for
+  /// lanes that take no part.
+  using Brought = std::array<void *, kLanes>;
+  /// Meets the lanes of `mask` in an operation that `name` and `operand` name.
+  /// The last to come acts for all.
+  void meet(uint32_t mask, llvm::StringRef name, uint32_t operand,
+            void *brought, llvm::function_ref<void(const Brought &)> act);
+  /// Meets the lanes of `mask`; gives what lane `source` brought.
   uint32_t exchange(uint32_t mask, llvm::StringRef name, uint32_t operand,
                     uint32_t value, uint32_t source);
 
+  // Copies that a thread starts and waits for later. Until then the destination
+  // is poisoned.
+  /// Copies `bytes` and fills up to `size` with zeros.
+  void copyAsync(void *to, const void *from, uint32_t bytes, uint32_t size);
+  void commitCopies() { ++current->copyGroups; }
+  /// Waits for all groups but the last `pending`.
+  void waitForCopies(uint32_t pending);
+
 private:
-  static constexpr uint32_t kLanes = 32;
   /// Blocks that are alive at the same time.
   static constexpr uint32_t kLiveBlocks = 4;
 
@@ -66,7 +81,15 @@ private:
     uint32_t index;
     enum { Ready, InBarrier, InWarp, Done } state;
     llvm::StringRef operation; ///< That it waits in.
-    uint32_t mask, operand, value, source;
+    uint32_t mask, operand;
+    void *brought;
+    struct Copy {
+      uint8_t *to;
+      const uint8_t *from;
+      uint32_t bytes, size, group;
+    };
+    std::vector<Copy> copies; ///< That nobody waited for yet.
+    uint32_t copyGroups;      ///< Committed.
     Fiber fiber;
   };
   struct Block {
@@ -77,7 +100,8 @@ private:
 
   static void enter(void *thread);
   void startBlock(Block &block);
-  void releaseWarp(Thread &last);
+  void releaseWarp(Thread &last,
+                   llvm::function_ref<void(const Brought &)> act);
   void releaseBarrier(Block &block);
   /// Gives the turn away until somebody makes the thread ready.
   void wait();

@@ -10,6 +10,7 @@
 #include "codegen/gpu/emulator/Grid.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 using namespace sputnik::gpu;
@@ -71,6 +72,133 @@ static float toBFloat16(float value) {
       isNaN ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// Asynchronous copies.
+
+static void copyAsync16(void *to, const void *from, uint32_t bytes) {
+  Grid::running().copyAsync(to, from, bytes, 16);
+}
+static void copyAsync4(void *to, const void *from) {
+  Grid::running().copyAsync(to, from, 4, 4);
+}
+static void commitCopies() { Grid::running().commitCopies(); }
+static void waitForCopies(uint32_t pending) {
+  Grid::running().waitForCopies(pending);
+}
+
+// Tensor cores. Lane l has group l / 4 and place l % 4: of an 8x8 matrix of
+// words' halves, row `group` and columns 2 place and 2 place + 1.
+
+static constexpr uint32_t kAllLanes = ~0u;
+
+/// Four 8x8 matrices of 16-bit values; lane l brings the address of row l % 8
+/// of matrix l / 8.
+template <bool transposed>
+static void loadMatrices(uint32_t *result, const void *row) {
+  Grid &grid = Grid::running();
+  grid.check(row, 16, 16, /*writes=*/false);
+  struct {
+    const uint16_t *row;
+    uint32_t *result;
+  } own = {static_cast<const uint16_t *>(row), result};
+  grid.meet(kAllLanes, "ldmatrix", transposed, &own,
+            [](const Grid::Brought &brought) {
+              auto lane = [&](uint32_t i) {
+                return static_cast<decltype(own) *>(brought[i]);
+              };
+              for (uint32_t l = 0; l < Grid::kLanes; ++l)
+                for (uint32_t matrix = 0; matrix < 4; ++matrix) {
+                  uint32_t word = 0;
+                  for (uint32_t half = 0; half < 2; ++half) {
+                    uint32_t r = l / 4, c = 2 * (l % 4) + half;
+                    if (transposed)
+                      std::swap(r, c);
+                    const uint32_t value = lane(8 * matrix + r)->row[c];
+                    word |= value << (16 * half);
+                  }
+                  lane(l)->result[matrix] = word;
+                }
+            });
+}
+
+/// What a lane has of A (16 x 4 n), B (4 n x 8), C and D (16 x 8), where a
+/// 32-bit register holds n values.
+struct Fragments {
+  std::array<uint32_t, 4> a;
+  std::array<uint32_t, 2> b;
+  std::array<uint32_t, 4> c;
+  uint32_t *d;
+
+  /// Registers `[row][k / n]` of A, and `[column][k / n]` of B.
+  static uint32_t wordOfA(const Grid::Brought &all, uint32_t row, uint32_t k) {
+    const auto *lane = static_cast<Fragments *>(all[row % 8 * 4 + k % 4]);
+    return lane->a[row / 8 + k / 4 * 2];
+  }
+  static uint32_t wordOfB(const Grid::Brought &all, uint32_t k,
+                          uint32_t column) {
+    return static_cast<Fragments *>(all[column * 4 + k % 4])->b[k / 4];
+  }
+};
+
+/// `dot` multiplies one register of A with one of B.
+template <typename Sum, typename Dot>
+static void multiplyMatrices(llvm::StringRef name, Fragments own, Dot dot) {
+  Grid::running().meet(
+      kAllLanes, name, 0, &own, [&](const Grid::Brought &all) {
+        for (uint32_t l = 0; l < Grid::kLanes; ++l)
+          for (uint32_t i = 0; i < 4; ++i) {
+            auto *lane = static_cast<Fragments *>(all[l]);
+            const uint32_t row = l / 4 + i / 2 * 8, column = l % 4 * 2 + i % 2;
+            auto sum = Sum(lane->c[i]);
+            for (uint32_t k = 0; k < 8; ++k)
+              sum.add(dot(Fragments::wordOfA(all, row, k),
+                          Fragments::wordOfB(all, k, column)));
+            lane->d[i] = sum.bits();
+          }
+      });
+}
+
+/// The ISA leaves order and rounding of the sum open; this one is rounded once.
+struct FloatSum {
+  explicit FloatSum(uint32_t bits) : value(std::bit_cast<float>(bits)) {}
+  void add(double term) { value += term; }
+  uint32_t bits() const {
+    return std::bit_cast<uint32_t>(static_cast<float>(value));
+  }
+  double value;
+};
+struct IntegerSum {
+  explicit IntegerSum(uint32_t bits) : value(bits) {}
+  void add(uint32_t term) { value += term; }
+  uint32_t bits() const { return value; }
+  uint32_t value;
+};
+
+static void multiplyBFloat16(uint32_t *d, uint32_t a0, uint32_t a1,
+                             uint32_t a2, uint32_t a3, uint32_t b0,
+                             uint32_t b1, float c0, float c1, float c2,
+                             float c3) {
+  auto bits = [](float x) { return std::bit_cast<uint32_t>(x); };
+  auto product = [](uint32_t x, uint32_t y) {
+    return double(std::bit_cast<float>(x)) * std::bit_cast<float>(y);
+  };
+  multiplyMatrices<FloatSum>(
+      "mma.m16n8k16.bf16",
+      {{a0, a1, a2, a3}, {b0, b1}, {bits(c0), bits(c1), bits(c2), bits(c3)}, d},
+      [&](uint32_t x, uint32_t y) {
+        return product(x << 16, y << 16) +
+               product(x & 0xffff0000, y & 0xffff0000);
+      });
+}
+
+static void multiplyBytes(uint32_t *d, uint32_t a0, uint32_t a1, uint32_t a2,
+                          uint32_t a3, uint32_t b0, uint32_t b1, uint32_t c0,
+                          uint32_t c1, uint32_t c2, uint32_t c3) {
+  multiplyMatrices<IntegerSum>(
+      "mma.m16n8k32.s8",
+      {{a0, a1, a2, a3}, {b0, b1}, {c0, c1, c2, c3}, d},
+      [](uint32_t x, uint32_t y) { return dot4(x, y, 0); });
+}
+
 template <typename Function> static void *address(Function *function) {
   return reinterpret_cast<void *>(function);
 }
@@ -88,6 +216,16 @@ const llvm::StringMap<void *> &sputnik::gpu::emulatedInstructions() {
       {"nvvm.shfl.sync.bfly.f32", address(shuffleXorFloat)},
       {"nvvm.idp4a.s.s", address(dot4)},
       {"nvvm.prmt", address(permuteBytes)},
+      {"nvvm.cp.async.cg.shared.global.16.s", address(copyAsync16)},
+      {"nvvm.cp.async.ca.shared.global.4", address(copyAsync4)},
+      {"nvvm.cp.async.commit.group", address(commitCopies)},
+      {"nvvm.cp.async.wait.group", address(waitForCopies)},
+      {"nvvm.ldmatrix.sync.aligned.m8n8.x4.b16.p3",
+       address(loadMatrices<false>)},
+      {"nvvm.ldmatrix.sync.aligned.m8n8.x4.trans.b16.p3",
+       address(loadMatrices<true>)},
+      {"nvvm.mma.m16n8k16.row.col.bf16", address(multiplyBFloat16)},
+      {"nvvm.mma.m16n8k32.row.col.s8", address(multiplyBytes)},
   };
   return instructions;
 }
@@ -96,6 +234,7 @@ llvm::ArrayRef<std::pair<const char *, void *>>
 sputnik::gpu::libraryFunctions() {
   static const std::pair<const char *, void *> functions[] = {
       {"__truncsfbf2", address(toBFloat16)},
+      {"exp2f", address(&exp2f)},
       {"memset", address(&std::memset)},
       {"memcpy", address(&std::memcpy)},
   };

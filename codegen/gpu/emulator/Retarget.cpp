@@ -27,6 +27,34 @@ static Error replaceWrapper(Function &wrapper, StringRef name) {
                            name.str().c_str());
 }
 
+/// Gives several registers through memory, whose address is the first argument
+/// then: how the host returns structures is not ours to know.
+static void returnThroughMemory(Function &function) {
+  LLVMContext &context = function.getContext();
+  Type *result = function.getReturnType();
+  SmallVector<Type *> types = {PointerType::get(context, 0)};
+  append_range(types, function.getFunctionType()->params());
+  auto *taking = Function::Create(
+      FunctionType::get(Type::getVoidTy(context), types, false),
+      GlobalValue::ExternalLinkage, "", function.getParent());
+  taking->takeName(&function);
+  DenseMap<Function *, Value *> places;
+  for (User *user : make_early_inc_range(function.users())) {
+    auto *call = cast<CallInst>(user);
+    Value *&place = places[call->getFunction()];
+    if (!place)
+      place = new AllocaInst(
+          result, 0, "", call->getFunction()->getEntryBlock().begin());
+    IRBuilder<> b(call);
+    SmallVector<Value *> arguments = {place};
+    append_range(arguments, call->args());
+    b.CreateCall(taking, arguments);
+    call->replaceAllUsesWith(b.CreateLoad(result, place));
+    call->eraseFromParent();
+  }
+  function.eraseFromParent();
+}
+
 /// Every use of the shared memory of a block becomes an offset from where the
 /// emulator has put it.
 static void replaceShared(Module &kernels) {
@@ -118,6 +146,8 @@ sputnik::gpu::retargetKernels(Module &kernels,
       function.setAttributes({});
       for (User *user : function.users())
         cast<CallBase>(user)->setAttributes({});
+      if (function.getReturnType()->isStructTy())
+        returnThroughMemory(function);
     } else if (name.consume_front(sputnik::gpu::kPtxPrefix)) {
       if (Error error = replaceWrapper(function, name))
         return std::move(error);

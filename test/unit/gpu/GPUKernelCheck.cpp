@@ -17,7 +17,8 @@ const std::vector<r1::Scheme> kernelBlockSchemes = {
 
 std::vector<std::string> otherKernelTargets() { return {}; }
 
-bool KernelFixture::roundsActivations() { return false; }
+bool KernelFixture::roundsActivations() { return true; }
+bool KernelFixture::roundsAttention() { return true; }
 bool KernelFixture::multipliesBytes() { return true; }
 
 /// Rows 0..count-1, at most `together` in a step.
@@ -40,7 +41,8 @@ static std::vector<float> run(EmulatedGraph &graph, r1::PhaseKind phase,
 }
 
 void KernelFixture::check(const std::string &text, const Matrix &expected,
-                          const Matrix &expectedPrefill, double tolerance) {
+                          const Matrix &expectedPrefill, double tolerance,
+                          double prefillTolerance) {
   mlir::OwningOpRef<mlir::ModuleOp> module = parse(text);
   ASSERT_TRUE(module);
   EmulatedGraph::Options options;
@@ -67,7 +69,8 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
     SCOPED_TRACE(r1::stringifyPhaseKind(phase).str());
     const std::vector<float> first =
         run(**graph, phase, sink.image, expected.rows, 1);
-    expectNear(first, *wanted, tolerance);
+    expectNear(first, *wanted,
+               phase == r1::PhaseKind::Prefill ? prefillTolerance : tolerance);
     if (phase == r1::PhaseKind::Decode) {
       decoded = first;
       continue;

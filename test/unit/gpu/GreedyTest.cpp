@@ -19,12 +19,18 @@ const std::vector<int32_t> prompt = {375, 373, 334, 277, 220, 18, 19, 22,
                                      318, 220, 23,  20,  30,  374, 376, 198};
 constexpr int generated = 24;
 
-class GreedyTest : public ::testing::TestWithParam<r1::Scheme> {
+struct Case {
+  const char *model;
+  r1::Scheme scheme;
+};
+
+class GreedyTest : public ::testing::TestWithParam<Case> {
 protected:
   GreedyTest() {
     context.loadDialect<r1::R1Dialect, mlir::func::FuncDialect>();
     llvm::Expected<Checkpoint> opened =
-        Checkpoint::open(SPUTNIK_SOURCE_DIR "/models/tiny-r1-qwen");
+        Checkpoint::open(std::string(SPUTNIK_SOURCE_DIR "/models/") +
+                         GetParam().model);
     EXPECT_TRUE(static_cast<bool>(opened)) << toString(opened.takeError());
     checkpoint.emplace(std::move(*opened));
   }
@@ -33,6 +39,7 @@ protected:
     ImportOptions options;
     options.kvElement = mlir::BFloat16Type::get(&context);
     options.maxContext = 512;
+    options.draft = false;
     auto graph = importModel(*checkpoint, context, options);
     EXPECT_TRUE(static_cast<bool>(graph)) << toString(graph.takeError());
     return std::move(*graph);
@@ -67,7 +74,7 @@ protected:
 
 TEST_P(GreedyTest, SameTokensAsOnTheCPU) {
   LoadedGraph::Options options;
-  options.scheme = GetParam();
+  options.scheme = GetParam().scheme;
   auto module = import();
   auto graph = LoadedGraph::create(*module, options);
   ASSERT_TRUE(static_cast<bool>(graph)) << toString(graph.takeError());
@@ -85,7 +92,7 @@ TEST_P(GreedyTest, SameTokensAsOnTheCPU) {
   });
 
   EmulatedGraph::Options gpuOptions;
-  gpuOptions.scheme = GetParam();
+  gpuOptions.scheme = GetParam().scheme;
   auto gpuModule = import();
   auto kernels = EmulatedGraph::create(*gpuModule, gpuOptions);
   ASSERT_TRUE(static_cast<bool>(kernels)) << toString(kernels.takeError());
@@ -105,10 +112,17 @@ TEST_P(GreedyTest, SameTokensAsOnTheCPU) {
 
 INSTANTIATE_TEST_SUITE_P(
     Schemes, GreedyTest,
-    ::testing::Values(r1::Scheme::BF16, r1::Scheme::Q8, r1::Scheme::Q4,
-                      r1::Scheme::Q4Plain),
-    [](const ::testing::TestParamInfo<r1::Scheme> &info) {
-      return r1::stringifyScheme(info.param).str();
+    ::testing::Values(Case{"tiny-r1-qwen", r1::Scheme::BF16},
+                      Case{"tiny-r1-qwen", r1::Scheme::Q8},
+                      Case{"tiny-r1-qwen", r1::Scheme::Q4},
+                      Case{"tiny-r1-qwen", r1::Scheme::Q4Plain},
+                      Case{"tiny-r1", r1::Scheme::F32},
+                      Case{"tiny-r1", r1::Scheme::BF16},
+                      Case{"tiny-r1", r1::Scheme::Q4}),
+    [](const ::testing::TestParamInfo<Case> &info) {
+      std::string name = info.param.model;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name + "_" + r1::stringifyScheme(info.param.scheme).str();
     });
 
 } // namespace

@@ -24,7 +24,10 @@ protected:
     auto stream = g.beginLayers(query);
     g.append(keys, values);
     auto y = attend(g, stream, rows);
-    check(g.finish(g.selectOutputs(y)), attention(q, k, v, dim), 1e-5);
+    const Matrix expected = attention(q, k, v, dim);
+    // A weight of bf16 is off by 2^-9 of itself at most.
+    check(g.finish(g.selectOutputs(y)), expected, expected, 1e-5,
+          narrow && roundsAttention() ? 4e-3 : 1e-5);
   }
 };
 
@@ -48,7 +51,9 @@ TEST_P(AttentionTest, LargeScores) {
   g.append(keys, values);
   auto y = attend(g, stream, 70);
   // Scores near 1000 carry an error of some 1e-4 in f32, and so do weights.
-  check(g.finish(g.selectOutputs(y)), attention(q, k, v, 64), 2e-3);
+  const Matrix expected = attention(q, k, v, 64);
+  check(g.finish(g.selectOutputs(y)), expected, expected, 2e-3,
+        narrow && roundsAttention() ? 6e-3 : 2e-3);
 }
 
 /// Projections, RoPE, cache and attention as a layer has them, so that q, k and

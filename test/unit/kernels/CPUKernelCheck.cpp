@@ -27,6 +27,7 @@ bool KernelFixture::roundsActivations() {
          r1::DotKind::FMA;
 }
 
+bool KernelFixture::roundsAttention() { return false; }
 bool KernelFixture::multipliesBytes() {
   return llvm::cantFail(cpu::getTarget(target(), context)).getInt8Dot() !=
          r1::IntDotKind::None;
@@ -133,7 +134,8 @@ static RunPhases linkProgram(llvm::ArrayRef<char> object,
 #endif
 
 void KernelFixture::check(const std::string &text, const Matrix &expected,
-                          const Matrix &expectedPrefill, double tolerance) {
+                          const Matrix &expectedPrefill, double tolerance,
+                          double prefillTolerance) {
   mlir::OwningOpRef<mlir::ModuleOp> module = parse(text);
   ASSERT_TRUE(module);
   LoadedGraph::Options options;
@@ -174,12 +176,15 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
            std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
   };
   const Logits alone = run(1);
-  const Matrix *wanted[] = {&expected, &expected, &expectedPrefill};
-  const char *names[] = {"decode", "verify", "prefill"};
-  for (size_t phase = 0; phase < alone.size(); ++phase) {
-    SCOPED_TRACE(names[phase]);
-    ASSERT_EQ(alone[phase].size(), expected.values.size());
-    expectNear(alone[phase], *wanted[phase], tolerance);
+  const std::tuple<const char *, const Matrix *, double> wanted[] = {
+      {"decode", &expected, tolerance},
+      {"verify", &expected, tolerance},
+      {"prefill", &expectedPrefill, prefillTolerance}};
+  for (auto [result, want] : llvm::zip_equal(alone, wanted)) {
+    auto [name, matrix, within] = want;
+    SCOPED_TRACE(name);
+    ASSERT_EQ(result.size(), expected.values.size());
+    expectNear(result, *matrix, within);
   }
   EXPECT_TRUE(same(alone[0], alone[1]))
       << "verify gives other bits than decode";
@@ -187,7 +192,7 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
     const Logits shared = run(threads);
     for (size_t phase = 0; phase < alone.size(); ++phase)
       EXPECT_TRUE(same(shared[phase], alone[phase]))
-          << names[phase] << " gives other bits with " << threads
+          << std::get<0>(wanted[phase]) << " gives other bits with " << threads
           << " threads than with one";
   }
 }

@@ -45,16 +45,24 @@ protected:
   /// verify and prefill, each with 1, 2 and 3 threads (on a GPU, in several
   /// orders of threads and blocks), and expects:
   /// * each result within `tolerance` of the greatest magnitude in its row of
-  ///   `expected`, prefill's of `expectedPrefill`;
+  ///   `expected`, prefill's within `prefillTolerance` of `expectedPrefill`;
   /// * the same bits whatever the number, or the order, of threads;
   /// * the same bits in decode and verify.
   void check(const std::string &text, const Matrix &expected,
-             const Matrix &expectedPrefill, double tolerance);
+             const Matrix &expectedPrefill, double tolerance,
+             double prefillTolerance);
+  void check(const std::string &text, const Matrix &expected,
+             const Matrix &expectedPrefill, double tolerance) {
+    check(text, expected, expectedPrefill, tolerance, tolerance);
+  }
   void check(const std::string &text, const Matrix &expected,
              double tolerance) {
     check(text, expected, expected, tolerance);
   }
 
+  /// Whether prefill's attention over a cache in bf16 rounds the weights of
+  /// values to bf16.
+  static bool roundsAttention();
   /// Whether products with blocks of bytes round their rows to bytes.
   bool multipliesBytes();
 
