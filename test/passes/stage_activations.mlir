@@ -103,3 +103,29 @@ module attributes {r1.target = #r1.target<"x86_64-linux-gnu", "haswell", "+avx2"
     return %0 : tensor<?x16xf32>
   }
 }
+
+// -----
+
+// Tensor cores take rows in bf16, whatever a thread's own dot instruction is.
+
+!parts = tensor<16x32xf32, #r1.encoding<bf16, panel = 16, step = 8>>
+
+module attributes {r1.target = #r1.target<"nvptx64-nvidia-cuda", "sm_90a", "+ptx80",
+    vector_bits = 128, vector_registers = 255, bf16_dot = fma, int8_dot = dp4a,
+    l1 = 232448, l2 = 52428800, l3 = 0, cores = 132>} {
+  r1.weight @w : tensor<16x32xf32> from [#r1.origin<"m", 0, 1024, "bf16">]
+  r1.derived @a : !parts {
+    %0 = r1.read @w : tensor<16x32xf32>
+    %1 = r1.encode %0 : tensor<16x32xf32> -> !parts
+    r1.yield %1 : !parts
+  }
+
+  // CHECK-LABEL: func.func @prefill_on_gpu
+  // CHECK-NEXT:  %[[C:.*]] = r1.cast %{{.*}} : tensor<?x32xf32> -> tensor<?x32xbf16>
+  // CHECK-NEXT:  r1.linear %[[C]], @a : tensor<?x32xbf16> -> tensor<?x16xf32>
+  func.func @prefill_on_gpu(%x: tensor<?x32xf32>) -> tensor<?x16xf32>
+      attributes {r1.phase = #r1.phase<prefill, max_rows = 256>} {
+    %0 = r1.linear %x, @a : tensor<?x32xf32> -> tensor<?x16xf32>
+    return %0 : tensor<?x16xf32>
+  }
+}
