@@ -164,7 +164,7 @@ TileSums LinearKernel::emitTile(Value panel, int64_t panelCount, Value firstRow,
 /// from `panel` on, which is number `inUnit` of its unit.
 void LinearKernel::multiplySlab(Value panel, int64_t inUnit, int64_t count,
                                 Value index, int64_t width) {
-  Value first = p.mul(index, dot.getScaledGroups());
+  Value first = p.mul(index, dot.getSlabGroups());
   PanelGroup packed = packedPanels(panel, count);
   PanelGroup unpacked{dot.getUnpacked(), {}};
   for (int64_t i = 0; i < count; ++i)
@@ -221,7 +221,7 @@ void LinearKernel::multiplySlab(Value panel, int64_t inUnit, int64_t count,
 
 /// The products of all rows with `unit` panels, in the slab's sums.
 void LinearKernel::multiplyUnit(Value panel, int64_t unit) {
-  int64_t wide = columnsPerGroup() * dot.getScaledGroups();
+  int64_t wide = columnsPerGroup() * dot.getSlabGroups();
   for (int64_t done = 0; done < unit; done += tile.panels) {
     int64_t count = std::min(tile.panels, unit - done);
     Value first = p.add(panel, done);

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The configuration of DeepSeek-R1 cut to 3 dense layers and as many layers with
-// all 256 experts as the disk holds, at most two: 27 GB in FP8. The checkpoint is
+// all 256 experts as the disk holds, at most two: 28 GB in FP8. The checkpoint is
 // a sparse file whose weights are zeros but for embeddings and routers, which
 // make tokens choose experts; the executable is stored whole. Time is printed,
 // never tested.
