@@ -78,7 +78,7 @@ Error sputnik::calibrateModel(const CalibrateOptions &options) {
           sys::fs::createUniqueDirectory("sputnik-calibrate", folder))
     return createStringError(code, "a folder for the executable: %s",
                              code.message().c_str());
-  auto cleanUp = make_scope_exit([&] { sys::fs::remove_directories(folder); });
+  scope_exit cleanUp([&] { sys::fs::remove_directories(folder); });
   const auto path = [&](StringRef name) {
     SmallString<128> whole(folder);
     sys::path::append(whole, name);

@@ -111,7 +111,7 @@ void MatrixProduct::chooseTile() {
   // where two steps would not fit.
   while (rowTile / 2 >= fewest &&
          (rowTile / 2 >= maxRows || 2 * bytes() > k.target.getL1() ||
-          4 * featureBlocks * llvm::divideCeil(maxRows, rowTile) <
+          4 * featureBlocks * llvm::divideCeilSigned(maxRows, rowTile) <
               3 * k.target.getCores()))
     rowTile = rowTile / fewest / 2 * fewest;
   stageBytes = llvm::alignTo(bytes(), 128);

@@ -1,7 +1,5 @@
 // RUN: %sputnik-opt %s --split-input-file --verify-each --r1-fold-norm-gains | FileCheck %s
 // RUN: %sputnik-opt %s --split-input-file --r1-fold-norm-gains=scheme=bf16 | FileCheck %s --check-prefix=BF16
-// RUN: %sputnik-opt %s --split-input-file --r1-fold-norm-gains=scheme=fp8 --remarks-filter=r1-fold-norm-gains \
-// RUN:   --remark-format=emitRemark -o %t 2>&1 | FileCheck %s --check-prefix=REMARK-FP8
 // RUN: %sputnik-opt %s --split-input-file --r1-fold-norm-gains --remarks-filter=r1-fold-norm-gains \
 // RUN:   --remark-format=emitRemark -o %t 2>&1 | FileCheck %s --check-prefix=REMARK
 // RUN: %sputnik-opt %s --split-input-file --r1-fold-norm-gains=scheme=bf16 --remarks-filter=r1-fold-norm-gains \
@@ -108,31 +106,6 @@ func.func @other_user(%x: tensor<?x32xf32>) -> tensor<?x32xf32> {
   %1 = r1.linear %0, @o : tensor<?x32xf32> -> tensor<?x32xf32>
   %2 = r1.add %0, %1 : tensor<?x32xf32>
   return %2 : tensor<?x32xf32>
-}
-
-// -----
-
-// Bytes that an FP8 checkpoint stores stay what they are in fp8, and in no other
-// scheme.
-
-r1.weight @norm : tensor<32xf32> from [#r1.origin<"m", 0, 64, "bf16">]
-r1.weight @stored : tensor<48x32xf32> from [#r1.origin<"m", 64, 1536, "F8_E4M3">]
-r1.weight @scales : tensor<1x1xf32> from [#r1.origin<"m", 1600, 4, "F32">]
-r1.derived @w : tensor<48x32xf32> {
-  %0 = r1.read @stored : tensor<48x32xf32>
-  %1 = r1.read @scales : tensor<1x1xf32>
-  %2 = r1.block_scale %0, %1 block [128, 128] : tensor<48x32xf32>, tensor<1x1xf32>
-  r1.yield %2 : tensor<48x32xf32>
-}
-
-// CHECK-LABEL: func.func @float8
-// CHECK: r1.rms_norm %{{[a-z0-9]+}} eps
-// REMARK: [Passed] {{.*}}@norm folded into the weights that follow
-// REMARK-FP8: [Missed] {{.*}}@norm not folded: fp8 keeps the F8_E4M3 values of @w as they are
-func.func @float8(%x: tensor<?x32xf32>) -> tensor<?x48xf32> {
-  %0 = r1.rms_norm %x, @norm eps 1.0e-6 : tensor<?x32xf32>
-  %1 = r1.linear %0, @w : tensor<?x32xf32> -> tensor<?x48xf32>
-  return %1 : tensor<?x48xf32>
 }
 
 // -----

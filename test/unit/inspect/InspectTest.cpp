@@ -169,6 +169,7 @@ rope          yarn, theta 10000, factor 4 beyond 512 positions
 --quant=q8    0.227 MB of weights; each token reads 0.199 MB and 1,024 bytes of KV cache per position, 2.097 MB for all
 --quant=fp8   0.335 MB of weights; each token reads 0.307 MB and 1,024 bytes of KV cache per position, 2.097 MB for all
 --quant=q4    0.136 MB of weights; each token reads 0.108 MB and 1,024 bytes of KV cache per position, 2.097 MB for all
+--kv=q8       552 bytes of KV cache per position, 1.130 MB for all
 )");
 }
 

@@ -79,9 +79,11 @@ private:
 void expectNear(const std::vector<float> &found, const Matrix &expected,
                 double tolerance);
 
-/// The optimisation levels and block schemes that there are kernels for.
+/// The optimisation levels and block schemes that there are kernels for, and
+/// the schemes that experts of any number of columns may have.
 extern const std::vector<int> kernelOptLevels;
 extern const std::vector<r1::Scheme> kernelBlockSchemes;
+extern const std::vector<r1::Scheme> kernelExpertSchemes;
 
 /// Targets beside the machine's own whose code can be run here.
 std::vector<std::string> otherKernelTargets();
@@ -90,11 +92,10 @@ std::vector<std::string> otherKernelTargets();
 std::string
 kernelParamName(const ::testing::TestParamInfo<KernelParam> &info);
 
-#define SPUTNIK_INSTANTIATE_KERNELS(Fixture, ...)                              \
+#define SPUTNIK_INSTANTIATE_KERNELS(Fixture)                                   \
   INSTANTIATE_TEST_SUITE_P(                                                    \
       Schemes, Fixture,                                                        \
-      ::testing::Combine(::testing::Values(r1::Scheme::F32, r1::Scheme::BF16,  \
-                                           ##__VA_ARGS__),                     \
+      ::testing::Combine(::testing::Values(r1::Scheme::F32, r1::Scheme::BF16), \
                          ::testing::ValuesIn(kernelOptLevels),                 \
                          ::testing::Values("native")),                         \
       kernelParamName)

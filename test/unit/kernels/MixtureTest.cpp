@@ -194,7 +194,12 @@ TEST_P(MixtureTest, ManyExperts) {
   checkExperts(33, 18, 64, {8, 4, 6, true, 2.5});
 }
 
-SPUTNIK_INSTANTIATE_KERNELS(MixtureTest, r1::Scheme::FP8);
+INSTANTIATE_TEST_SUITE_P(
+    Schemes, MixtureTest,
+    ::testing::Combine(::testing::ValuesIn(kernelExpertSchemes),
+                       ::testing::ValuesIn(kernelOptLevels),
+                       ::testing::Values("native")),
+    kernelParamName);
 SPUTNIK_INSTANTIATE_TARGETS(MixtureTest);
 INSTANTIATE_TEST_SUITE_P(F32, SharedVectorsTest,
                          ::testing::Combine(::testing::Values(r1::Scheme::F32),

@@ -61,6 +61,7 @@ static void run(const abi::Phase &phase, rt::ThreadPool &pool, int64_t threads,
         .caches = caches,
         .barrier = &barrier,
         .profile = nullptr,
+        .observed = nullptr,
     };
     pool.parallel([&](int64_t thread, int64_t of) {
       phase.run(&step, thread, of);
