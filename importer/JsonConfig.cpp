@@ -187,11 +187,18 @@ Expected<ModelConfig> modelConfigFromJson(const json::Value &value,
   if (!found)
     return fields.takeError();
   ModelFamily family = *found;
+  ConfigKeys keys = jsonKeys;
   // The only heads of this family that RoPE and `head_dim` speak of.
-  if (config.modelType == "deepseek_v3")
-    family.headDim = fields.integer("qk_rope_head_dim", 2, maxHeadDim);
+  if (config.modelType == "deepseek_v3") {
+    keys.headDim = "qk_rope_head_dim";
+    family.headDim = fields.integer(keys.headDim, 2, maxHeadDim);
+    if (fields.optionalInteger(jsonKeys.headDim, 2, maxHeadDim)
+            .value_or(family.headDim) != family.headDim)
+      fields.wrong(jsonKeys.headDim, "absent, or " + Twine(family.headDim) +
+                                         " as qk_rope_head_dim is");
+  }
 
-  readSizes(fields, jsonKeys, family, config);
+  readSizes(fields, keys, family, config);
   config.vocabSize = fields.integer("vocab_size", 1, maxDimension);
   config.tieWordEmbeddings = fields.boolean("tie_word_embeddings", false);
   const bool bias = fields.boolean("attention_bias", false);

@@ -46,6 +46,8 @@ TEST(DeepSeekConfigs, AreRefused) {
       {"kv_lora_rank", "1000000", "key 'kv_lora_rank' is 1000000, expected"},
       {"qk_nope_head_dim", "0", "key 'qk_nope_head_dim' is 0"},
       {"qk_rope_head_dim", "0", "key 'qk_rope_head_dim' is 0"},
+      {"qk_rope_head_dim", "3", "expected an even number"},
+      {"head_dim", "4", "absent, or 2 as qk_rope_head_dim is"},
       {"v_head_dim", "-1", "key 'v_head_dim' is -1"},
       {"num_attention_heads", "8388608", "key 'num_attention_heads' is"},
       {"n_routed_experts", "9",
