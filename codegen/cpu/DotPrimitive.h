@@ -13,11 +13,12 @@ namespace sputnik::cpu {
 
 /// How a panel of 16 packed weight rows meets activation rows. Columns come in
 /// chunks: up to 32 columns that share a weight's scale, or one step of the
-/// encoding where there are no scales; and chunks in groups, of which some in a row share
-/// a scale of the activations. A chunk is a few lines of 64 weight bytes; each line is
-/// multiplied by the same columns of every activation row and added to partial
-/// sums, which go into f32 sums when the chunk is done, and those into the sums
-/// of the product when the columns of one scale of the activations are.
+/// encoding where there are no scales; and chunks in groups, of which some in a
+/// row share a scale of the activations. A chunk is a few lines of 64 weight
+/// bytes; each line is multiplied by the same columns of every activation row
+/// and added to partial sums, which go into f32 sums when the chunk is done, and
+/// those into the sums of the product when the columns of one scale of the
+/// activations are.
 class DotPrimitive {
 public:
   /// Weight rows of a panel.
