@@ -51,7 +51,7 @@ def R1_EncodingAttr : R1_Attr<"Encoding", "encoding"> {
       even, (kQ4Table[nibble] + kQ4Shift) * scale where it is odd.
     * `fp8`: `[K/4][P][4]` bytes of E4M3 without infinities; value E4M3 * scale.
       Scales are as in `q8` (8.25 bits a weight) and can hold every value of
-      DeepSeek's FP8 weights, which have one for 128 rows and 128 columns.
+      FP8 weights with a scale for 128 rows and 128 columns.
 
     A panel of several rows takes a multiple of 64 bytes.
 

@@ -186,15 +186,15 @@ Expected<ModelConfig> modelConfigFromJson(const json::Value &value,
   const ModelFamily *found = familyOfModelType(fields, config.modelType);
   if (!found)
     return fields.takeError();
-  ModelFamily family = *found;
+  const ModelFamily &family = *found;
   ConfigKeys keys = jsonKeys;
   // The only heads of this family that RoPE and `head_dim` speak of.
   if (config.modelType == "deepseek_v3") {
     keys.headDim = "qk_rope_head_dim";
-    family.headDim = fields.integer(keys.headDim, 2, maxHeadDim);
+    const int64_t rotary = fields.integer(keys.headDim, 2, maxHeadDim);
     if (fields.optionalInteger(jsonKeys.headDim, 2, maxHeadDim)
-            .value_or(family.headDim) != family.headDim)
-      fields.wrong(jsonKeys.headDim, "absent, or " + Twine(family.headDim) +
+            .value_or(rotary) != rotary)
+      fields.wrong(jsonKeys.headDim, "absent, or " + Twine(rotary) +
                                          " as qk_rope_head_dim is");
   }
 

@@ -60,9 +60,9 @@ Expected<TokenizerSpec> readTokenizerGguf(const GgufTokenizer &in,
   using Kind = rt::PreTokenizerKind;
   const auto kind =
       StringSwitch<std::optional<Kind>>(in.pre)
-          .Cases({"qwen2", "deepseek-r1-qwen"}, Kind::Qwen2)
-          .Cases({"llama-bpe", "llama3", "llama-v3"}, Kind::Llama3)
-          .Case("deepseek-v3", Kind::DeepSeekV3)
+          .Cases({"qwen2", "deepseek-r1-qwen"}, Kind::SingleDigits)
+          .Cases({"llama-bpe", "llama3", "llama-v3"}, Kind::DigitTriples)
+          .Case("deepseek-v3", Kind::ThreeExpressions)
           .Default(std::nullopt);
   if (!kind)
     return inputError(path, "tokenizer.ggml.pre is " + quoted(in.pre) +
@@ -84,8 +84,8 @@ Expected<TokenizerSpec> readTokenizerGguf(const GgufTokenizer &in,
   TokenizerSpec &spec = builder.spec();
   spec.preTokenizer = *kind;
   // GGUF has no key for either; they belong to the vocabularies.
-  spec.nfc = *kind == Kind::Qwen2;
-  spec.ignoreMerges = *kind == Kind::Llama3;
+  spec.nfc = *kind == Kind::SingleDigits;
+  spec.ignoreMerges = *kind == Kind::DigitTriples;
   if (in.bos)
     if (Error error = builder.setBos(*in.bos, "tokenizer.ggml.bos_token_id"))
       return error;

@@ -247,13 +247,13 @@ private:
     if (!byteLevel)
       return fail("pre_tokenizer is not a sequence that ends in 'ByteLevel'");
     if (patterns.size() == 1 && patterns[0] == qwen2Pattern)
-      builder.spec().preTokenizer = rt::PreTokenizerKind::Qwen2;
+      builder.spec().preTokenizer = rt::PreTokenizerKind::SingleDigits;
     else if (patterns.size() == 1 && patterns[0] == llama3Pattern)
-      builder.spec().preTokenizer = rt::PreTokenizerKind::Llama3;
+      builder.spec().preTokenizer = rt::PreTokenizerKind::DigitTriples;
     else if (std::equal(patterns.begin(), patterns.end(),
                         std::begin(deepSeekPatterns),
                         std::end(deepSeekPatterns)))
-      builder.spec().preTokenizer = rt::PreTokenizerKind::DeepSeekV3;
+      builder.spec().preTokenizer = rt::PreTokenizerKind::ThreeExpressions;
     else
       return fail("pre_tokenizer has " + Twine(patterns.size()) +
                   " patterns, the first is " +

@@ -41,7 +41,7 @@ struct TokenizerSpec {
   std::vector<Merge> merges;
   std::vector<AddedToken> addedTokens;
 
-  rt::PreTokenizerKind preTokenizer = rt::PreTokenizerKind::Qwen2;
+  rt::PreTokenizerKind preTokenizer = rt::PreTokenizerKind::SingleDigits;
   bool nfc = false;
   /// A piece that is a token is that token, whatever merging would make of it.
   bool ignoreMerges = false;

@@ -177,11 +177,11 @@ static void readGraph(Report &report) {
 
 static StringRef preTokenizerName(rt::PreTokenizerKind kind) {
   switch (kind) {
-  case rt::PreTokenizerKind::Qwen2:
+  case rt::PreTokenizerKind::SingleDigits:
     return "qwen2";
-  case rt::PreTokenizerKind::Llama3:
+  case rt::PreTokenizerKind::DigitTriples:
     return "llama3";
-  case rt::PreTokenizerKind::DeepSeekV3:
+  case rt::PreTokenizerKind::ThreeExpressions:
     return "deepseek_v3";
   }
   llvm_unreachable("every pre-tokenizer has a name");

@@ -54,10 +54,10 @@ struct ChatForm {
   /// The distilled models as first released, and as they are now.
   static constexpr uint32_t firstRelease = Known | DropThinking;
   static constexpr uint32_t currentDistill = firstRelease | OpenThinking;
-  /// DeepSeek-R1-0528-Qwen3-8B.
+  /// The distilled model of the release of May 2025 (0528).
   static constexpr uint32_t r1_0528 =
       Known | JoinSystems | AssistantAfterUser | DropThinking;
-  /// DeepSeek-V3 as first released.
+  /// The base model without reasoning, as first released.
   static constexpr uint32_t v3Original = Known | JoinSystems;
 
   uint32_t bits = 0;

@@ -69,8 +69,8 @@ inline size_t contractionEnd(std::string_view text, size_t begin) {
   return begin;
 }
 
-/// The end of the piece that begins at `begin`, for the expression of Qwen2
-/// (`maxDigits` 1) and Llama 3 (3):
+/// The end of the piece that begins at `begin`, for the expression of
+/// SingleDigits (`maxDigits` 1) and DigitTriples (3):
 ///   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,maxDigits}|
 ///    ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
 inline size_t gptPieceEnd(std::string_view text, size_t begin, int maxDigits) {
@@ -115,11 +115,11 @@ inline bool isAsciiLetter(char c) {
 }
 
 /// The end of the match that begins at `begin`, or `begin` when there is none,
-/// for the third expression of DeepSeek-V3 (here `ASCII` stands for the list of
-/// ASCII's punctuation and symbols):
+/// for the last of ThreeExpressions (here `ASCII` stands for the list of ASCII's
+/// punctuation and symbols):
 ///   [ASCII][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|
 ///    ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-inline size_t deepSeekMatchEnd(std::string_view text, size_t begin) {
+inline size_t thirdExpressionEnd(std::string_view text, size_t begin) {
   constexpr uint8_t wordMask = Letter | Mark, signMask = Punctuation | Symbol;
   const ClassedChar first = classifyAt(text, begin);
   const size_t next = begin + first.size;
@@ -151,7 +151,7 @@ template <typename Callback>
 void deepSeekPieces(std::string_view text, Callback &&callback) {
   size_t gap = 0, at = 0;
   while (at < text.size()) {
-    const size_t end = deepSeekMatchEnd(text, at);
+    const size_t end = thirdExpressionEnd(text, at);
     if (end == at) {
       at += classifyAt(text, at).size;
       continue;
@@ -173,7 +173,7 @@ inline bool isIdeographOrKana(uint32_t c) {
 /// Isolates `\p{N}{1,3}`, then runs of ideographs and kana, then applies the
 /// third expression to every part.
 template <typename Callback>
-void deepSeekSplit(std::string_view text, Callback &&callback) {
+void splitByExpressions(std::string_view text, Callback &&callback) {
   enum Part { None, Digits, Ideographs, Other };
   Part part = None;
   size_t begin = 0, digits = 0;
@@ -207,9 +207,9 @@ template <typename Callback>
 void forEachPiece(PreTokenizerKind kind, std::string_view text,
                   Callback &&callback) {
   using namespace pretokenizer_detail;
-  if (kind == PreTokenizerKind::DeepSeekV3)
-    return deepSeekSplit(text, callback);
-  const int maxDigits = kind == PreTokenizerKind::Llama3 ? 3 : 1;
+  if (kind == PreTokenizerKind::ThreeExpressions)
+    return splitByExpressions(text, callback);
+  const int maxDigits = kind == PreTokenizerKind::DigitTriples ? 3 : 1;
   for (size_t at = 0; at < text.size();) {
     const size_t end = gptPieceEnd(text, at, maxDigits);
     callback(text.substr(at, end - at));

@@ -34,9 +34,9 @@ inline constexpr uint32_t noToken = 0xffffffff;
 
 /// How text is cut into the pieces that are merged on their own.
 enum class PreTokenizerKind : uint32_t {
-  Qwen2 = 0,
-  Llama3 = 1,
-  DeepSeekV3 = 2
+  SingleDigits = 0,     ///< Words, signs, and each digit alone.
+  DigitTriples = 1,     ///< The same with up to three digits together.
+  ThreeExpressions = 2, ///< By three expressions, one after the other.
 };
 inline constexpr uint32_t numPreTokenizerKinds = 3;
 

@@ -91,10 +91,10 @@ static void requireStreams(std::string_view bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const Fixture fixtures[] = {
-      Fixture(rt::PreTokenizerKind::Qwen2, true),
-      Fixture(rt::PreTokenizerKind::Llama3, false),
-      Fixture(rt::PreTokenizerKind::DeepSeekV3, false),
-      Fixture(rt::PreTokenizerKind::DeepSeekV3, true)};
+      Fixture(rt::PreTokenizerKind::SingleDigits, true),
+      Fixture(rt::PreTokenizerKind::DigitTriples, false),
+      Fixture(rt::PreTokenizerKind::ThreeExpressions, false),
+      Fixture(rt::PreTokenizerKind::ThreeExpressions, true)};
   const std::string_view text(reinterpret_cast<const char *>(data), size);
   for (const Fixture &fixture : fixtures)
     requireEncodes(fixture, text);

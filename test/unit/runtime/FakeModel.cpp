@@ -282,7 +282,7 @@ public:
     header.version = tokenizerBlobVersion;
     header.headerBytes = sizeof(TokenizerBlobHeader);
     header.vocabSize = fakeTokens;
-    header.preTokenizer = static_cast<uint32_t>(PreTokenizerKind::Qwen2);
+    header.preTokenizer = static_cast<uint32_t>(PreTokenizerKind::SingleDigits);
     header.flags = AddBos;
     header.chatForm = ChatForm::currentDistill;
     header.bosId = fakeBos;

@@ -123,9 +123,9 @@ TEST(LinearWork, LookupsOfPairs) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, LinearTime,
-                         testing::Values(rt::PreTokenizerKind::Qwen2,
-                                         rt::PreTokenizerKind::Llama3,
-                                         rt::PreTokenizerKind::DeepSeekV3));
+                         testing::Values(rt::PreTokenizerKind::SingleDigits,
+                                         rt::PreTokenizerKind::DigitTriples,
+                                         rt::PreTokenizerKind::ThreeExpressions));
 
 TEST(LongText, AHundredThousandEqualLetters) {
   TokenizerRecipe recipe;

@@ -25,13 +25,13 @@ Pieces cut(PreTokenizerKind kind, std::string_view text) {
   return pieces;
 }
 Pieces qwen(std::string_view text) {
-  return cut(PreTokenizerKind::Qwen2, text);
+  return cut(PreTokenizerKind::SingleDigits, text);
 }
 Pieces llama(std::string_view text) {
-  return cut(PreTokenizerKind::Llama3, text);
+  return cut(PreTokenizerKind::DigitTriples, text);
 }
 Pieces deepSeek(std::string_view text) {
-  return cut(PreTokenizerKind::DeepSeekV3, text);
+  return cut(PreTokenizerKind::ThreeExpressions, text);
 }
 
 TEST(PreTokenizer, Words) {

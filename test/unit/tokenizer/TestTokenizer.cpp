@@ -71,11 +71,11 @@ std::string TokenizerRecipe::json() const {
                   jsonString(token.content) + R"(, "special": )" +
                   (token.special ? "true" : "false") + R"(, "normalized": )" +
                   (token.normalized ? "true" : "false") + "}");
-  if (kind == rt::PreTokenizerKind::DeepSeekV3)
+  if (kind == rt::PreTokenizerKind::ThreeExpressions)
     for (const char *pattern : deepSeekPatterns)
       splits += splitJson(pattern);
   else
-    splits = splitJson(kind == rt::PreTokenizerKind::Qwen2 ? qwenPattern
+    splits = splitJson(kind == rt::PreTokenizerKind::SingleDigits ? qwenPattern
                                                            : llamaPattern);
   return R"({"version": "1.0", "added_tokens": [)" + addedList +
          R"(], "normalizer": )" + (nfc ? R"({"type": "NFC"})" : "null") +

@@ -27,7 +27,7 @@ struct TokenizerRecipe {
     bool normalized = false;
   };
   std::vector<Added> added;
-  rt::PreTokenizerKind kind = rt::PreTokenizerKind::Qwen2;
+  rt::PreTokenizerKind kind = rt::PreTokenizerKind::SingleDigits;
   bool nfc = false;
   bool ignoreMerges = false;
   /// The files beside tokenizer.json; empty: not there.

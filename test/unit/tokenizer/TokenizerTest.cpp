@@ -110,8 +110,8 @@ TEST(Tokenizer, IdsWithoutTokens) {
 
 TEST(Tokenizer, RoundTripOfAnyBytes) {
   for (const auto kind :
-       {rt::PreTokenizerKind::Qwen2, rt::PreTokenizerKind::Llama3,
-        rt::PreTokenizerKind::DeepSeekV3}) {
+       {rt::PreTokenizerKind::SingleDigits, rt::PreTokenizerKind::DigitTriples,
+        rt::PreTokenizerKind::ThreeExpressions}) {
     TokenizerRecipe recipe = smallRecipe();
     recipe.kind = kind;
     const LoadedTokenizer t(recipe);
