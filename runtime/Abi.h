@@ -16,7 +16,7 @@
 namespace sputnik::abi {
 
 /// Bumped whenever a structure below changes.
-inline constexpr uint32_t kVersion = 4;
+inline constexpr uint32_t kVersion = 5;
 
 /// First bytes of a weight image, followed by the identity of the executable
 /// that it belongs to. Weights start kImageHeaderBytes into the image.
@@ -88,11 +88,15 @@ struct Phase {
   uint64_t scratchBytes; ///< For each thread, after the shared part.
 };
 
-/// A region of a phase.
+/// A region of a phase, or one of its kernels where that is more than one.
 struct Region {
   const char *name;     ///< As in the IR; no quotes or control characters.
   const char *phase;
-  uint64_t weightBytes; ///< What one run reads of weights, 0 if that is not known.
+  uint64_t weightBytes; ///< What one run for one row reads of weights.
+  uint64_t macs;        ///< Multiply-adds of a row with weights.
+  /// For each position that a row attends to: bytes of the cache, multiply-adds.
+  uint64_t positionBytes, positionMacs;
+  uint64_t perOutput;   ///< Whether only rows in Step::outputs count.
 };
 
 /// One launch of a kernel on a GPU: a grid of `blocks` by tiles of rows. The
@@ -106,7 +110,8 @@ struct KernelLaunch {
   uint32_t rowTile;     ///< Rows of a tile.
   uint32_t perOutput;   ///< Whether rows are counted by numOutputs, not rows.
   uint32_t sharedBytes; ///< Of a block.
-  uint32_t layer;
+  uint32_t layer;       ///< Or kNoLayer.
+  uint32_t region;      ///< Index into Model::regions.
 };
 
 /// The launches of one phase, one after the other.
@@ -115,6 +120,22 @@ struct KernelPhase {
   uint64_t count;
 };
 
+/// Kernels that every image has beside those of the phases, by name. Their
+/// blocks have kProbeThreads threads.
+inline constexpr uint32_t kProbeThreads = 256;
+/// void (u8 *weights, u64 bytes, u64 seed): writes what Model::fillRandom does,
+/// kFillBytes a block, but nothing at `bytes` and after, a multiple of 16.
+inline constexpr char kFillKernel[] = "sputnik_fill_random";
+inline constexpr uint64_t kFillBytes = 16 << 10;
+/// void (const u8 *data, u64 bytes, u32 *kept): each block reads its own
+/// `bytes`, a multiple of kReadBytes, of those that follow one another in data.
+/// The result only keeps the reads alive.
+inline constexpr char kReadKernel[] = "sputnik_probe_read";
+inline constexpr uint64_t kReadBytes = 32 << 10;
+/// void (u64 iterations, f32 *kept): multiplies on the tensor cores, with
+/// operands in registers, as prefill in bf16 does.
+inline constexpr char kDotKernel[] = "sputnik_probe_dot";
+
 /// The kernels of all phases for one chip.
 struct KernelImage {
   const char *chip;    ///< Such as sm_90a.
@@ -122,20 +143,35 @@ struct KernelImage {
   uint32_t onlyThis;   ///< Whether it runs on that chip alone, not on later ones.
   const char *ptx;     ///< Ends with a zero.
   uint64_t arenaBytes; ///< Zero-filled before the first step, 64-byte aligned.
+  uint64_t dotMacs;    ///< Multiply-adds of a block of kDotKernel for each iteration.
   KernelPhase decode, verify, prefill;
 };
 
 struct Model;
 
+/// What a device can do at most, as code that was made for it measures it.
+enum DeviceLimit : uint32_t {
+  kReadLimit, ///< Bytes read from memory in a second.
+  kCopyLimit, ///< Bytes read and written in a second, while memory is copied.
+  kDotLimit,  ///< Operations of the tensor cores, two for each multiply-add.
+  kLaunchLimit, ///< Kernels that do nothing, each between two noted times.
+};
+
 /// What runs steps where the model has kernels: functions that give an error
 /// message, or null, which lives until the next call.
 struct Accelerator {
-  /// Takes `weights` (Model::weightBytes) to the device; makes caches of slots.
+  /// Takes `weights` (Model::weightBytes) to the device, or if they are random
+  /// makes them there and expects null; makes caches of slots.
   const char *(*open)(const Model *model, const uint8_t *weights,
                       int64_t slots, void **device);
   /// Runs the phase that takes so many rows. Of the step, what lies in the
-  /// host's memory is used: tokens to numOutputs.
+  /// host's memory is used: tokens to numOutputs, and the profile of one thread,
+  /// in which the times of kernels are noted.
   const char *(*step)(void *device, const Step *step);
+  /// Measures a limit, in `perSecond`.
+  const char *(*measure)(void *device, DeviceLimit limit, double *perSecond);
+  /// What the device calls itself, as long as it is open.
+  const char *(*name)(void *device);
   void (*close)(void *device);
 };
 
@@ -173,7 +209,9 @@ struct Model {
   uint64_t tokenizerBytes;
   const char *info; ///< JSON: what the executable was made from, how, for what.
   uint64_t infoBytes;
-  const Region *regions; ///< [regionCount]; none unless regions note their times.
+  /// [regionCount]; none unless regions note their times, which kernels of a
+  /// GPU always can.
+  const Region *regions;
   uint64_t regionCount;
   /// Phases of a draft head, maxRows as verify and prefill; run is null where
   /// the model has none. A row is a token with the state that the phases of

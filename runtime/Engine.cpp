@@ -50,11 +50,14 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
     return cache.error();
   engine->kvCache = std::move(*cache);
 
-  Result<Image> image = Image::open(model, program.embeddedImage,
-                                    executablePath(), *engine->threadPool);
-  if (!image)
-    return image.error();
-  engine->image = std::move(*image);
+  // A device makes its own random weights.
+  if (!model.accelerator || model.weightSource != abi::kRandom) {
+    Result<Image> image = Image::open(model, program.embeddedImage,
+                                      executablePath(), *engine->threadPool);
+    if (!image)
+      return image.error();
+    engine->image = std::move(*image);
+  }
   if (model.accelerator)
     if (const char *message = model.accelerator->open(
             &model, engine->image.weights(), slots, &engine->device))
@@ -65,6 +68,18 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
 Engine::~Engine() {
   if (device)
     program.model.accelerator->close(device);
+}
+
+const char *Engine::deviceName() const {
+  return device ? program.model.accelerator->name(device) : nullptr;
+}
+
+Result<double> Engine::measureDevice(abi::DeviceLimit limit) {
+  double perSecond = 0;
+  if (const char *message =
+          program.model.accelerator->measure(device, limit, &perSecond))
+    return Error{message};
+  return perSecond;
 }
 
 Status Engine::forward(const Rows &rows) {

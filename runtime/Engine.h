@@ -67,9 +67,15 @@ public:
   /// Model::observedBytes; null: nothing.
   void setObserved(uint8_t *records) { observed = records; }
 
+  /// What runs the steps, if it is not this machine's cores; null if it is.
+  const char *deviceName() const;
+  /// What that device can do at most.
+  Result<double> measureDevice(abi::DeviceLimit limit);
+
   const abi::Model &model() const { return program.model; }
-  ThreadPool &pool() { return *threadPool; }
+  ThreadPool &pool() const { return *threadPool; }
   KvCache &cache() { return kvCache; }
+  /// Null for random weights of a device.
   const uint8_t *weights() const { return image.weights(); }
   int64_t maxRows() const { return rowLimit; }
 

@@ -73,4 +73,13 @@ void preferLargePages(const uint8_t *begin, uint64_t bytes) {
     madvise(const_cast<uint8_t *>(begin), bytes, MADV_HUGEPAGE);
 }
 
+void dropPages(const uint8_t *begin, uint64_t bytes) {
+  constexpr uintptr_t page = 4096;
+  const auto from = reinterpret_cast<uintptr_t>(begin) / page * page;
+  const auto to =
+      (reinterpret_cast<uintptr_t>(begin) + bytes + page - 1) / page * page;
+  if (bytes > 0)
+    madvise(reinterpret_cast<void *>(from), to - from, MADV_DONTNEED);
+}
+
 } // namespace sputnik::rt

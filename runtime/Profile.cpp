@@ -44,6 +44,7 @@ Status Profile::writeTrace(const std::string &path) const {
   if (!file)
     return file.error();
   const uint64_t count = kept();
+  const bool isDevice = model->accelerator;
   uint64_t start = UINT64_MAX;
   for (size_t thread = 0; count > 0 && thread < profiles.size(); ++thread)
     start = std::min(start, time(thread, count - 1).begin);
@@ -51,8 +52,9 @@ Status Profile::writeTrace(const std::string &path) const {
   std::string text = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[";
   for (size_t thread = 0; thread < profiles.size(); ++thread) {
     text += format("%s\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,"
-                   "\"tid\":%zu,\"args\":{\"name\":\"thread %zu\"}}",
-                   thread ? "," : "", thread, thread);
+                   "\"tid\":%zu,\"args\":{\"name\":\"%s %zu\"}}",
+                   thread ? "," : "", thread, isDevice ? "GPU" : "thread",
+                   thread);
     for (uint64_t age = count; age-- > 0;) {
       const abi::RegionTime &region = time(thread, age);
       const abi::Region &known = model->regions[region.region];

@@ -17,6 +17,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   ModelInfo.cpp
   Profile.cpp
   PromptLookup.cpp
+  RegionRates.cpp
   Result.cpp
   Sampler.cpp
   Session.cpp
@@ -30,6 +31,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   commands/CommandLine.cpp
   commands/DraftChoice.cpp
   commands/InfoCommand.cpp
+  commands/Limits.cpp
   commands/LineReader.cpp
   commands/LogitsCommand.cpp
   commands/Main.cpp
@@ -40,6 +42,9 @@ set(SPUTNIK_RUNTIME_SOURCES
   commands/TextPrinter.cpp
   gpu/CudaDevice.cpp
   gpu/CudaDriver.cpp
+  gpu/CudaMeasure.cpp
+  gpu/CudaProfile.cpp
+  gpu/CudaWeights.cpp
   tokenizer/Nfc.cpp
   tokenizer/TextInput.cpp
   tokenizer/TokenIds.cpp

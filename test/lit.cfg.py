@@ -47,6 +47,11 @@ if os.path.isdir(shared):
 config.substitutions.append(
     ("%models", os.path.join(config.sputnik_source_dir, "models"))
 )
+config.substitutions.append(
+    ("%benchmark-scripts", os.path.join(config.sputnik_source_dir, "benchmarks"))
+)
+# `native` is the CPU, also where there is a GPU.
+config.environment["CUDA_VISIBLE_DEVICES"] = ""
 # A folder with a CUDA driver that needs no GPU.
 config.substitutions.append(
     ("%fake-cuda", os.path.join(config.sputnik_binary_dir, "test", "fake-cuda"))

@@ -133,10 +133,10 @@ Error Compiler::import() {
     return llvm::createStringError("-O0: kernels for a GPU are made of packed "
                                    "weights and whole regions; expected -O1 "
                                    "to -O3");
-  if (target.isGPU() && options.profile)
-    return llvm::createStringError("--profile: the regions of a GPU note no "
-                                   "times; NVIDIA's tools know kernels by the "
-                                   "names of their regions");
+  if (target.isGPU() && !options.benchFolder.empty())
+    return llvm::createStringError("--bench-dir: sputnik-bench times kernels of "
+                                   "CPUs; those of a GPU are timed by bench "
+                                   "--profile of the executable");
   if (target.isGPU() && kvScheme() == r1::Scheme::Q8)
     return llvm::createStringError("--kv=q8: no kernel for a GPU reads such a "
                                    "cache; expected bf16 or f32");

@@ -11,9 +11,18 @@ using llvm::Expected;
 using llvm::SmallVector;
 using llvm::StringRef;
 
+/// This machine's GPU if it has one, else its CPU; and the CPU in any case.
+static constexpr llvm::StringLiteral kNative = "native";
+static constexpr llvm::StringLiteral kNativeCPU = "native-cpu";
+
 Expected<SmallVector<r1::TargetAttr>>
 sputnik::getTargets(StringRef names, mlir::MLIRContext &context) {
   SmallVector<r1::TargetAttr> targets;
+  if (names == kNative)
+    if (StringRef chip = gpu::getNativeChip(); !chip.empty())
+      names = chip;
+  if (names == kNativeCPU)
+    names = kNative;
   if (!gpu::isChipName(names)) {
     Expected<r1::TargetAttr> target = cpu::getTarget(names, context);
     if (!target)
@@ -38,4 +47,6 @@ sputnik::getTargets(StringRef names, mlir::MLIRContext &context) {
 void sputnik::printTargets(mlir::MLIRContext &context, llvm::raw_ostream &os) {
   cpu::printTargets(context, os);
   gpu::printTargets(os);
+  if (StringRef chip = gpu::getNativeChip(); !chip.empty())
+    os << "native is the GPU here, " << chip << "; native-cpu is the CPU.\n";
 }

@@ -41,7 +41,7 @@ cl::opt<std::string> output("o", cl::desc("Where the result goes"),
                             cl::sub(compileCommand), cl::sub(calibrateCommand));
 cl::opt<std::string>
     target("target",
-           cl::desc("native, x86-64-v3, x86-64-v4, an LLVM CPU, "
+           cl::desc("native, native-cpu, x86-64-v3, x86-64-v4, an LLVM CPU, "
                     "aarch64[:CPU], each with +FEATURE, or GPUs: sm_90a,sm_80,..."),
            cl::init("native"), cl::sub(compileCommand));
 cl::opt<r1::Scheme> quant(
@@ -95,7 +95,7 @@ cl::opt<char> optLevel("O",
                        cl::Prefix, cl::init('3'), cl::sub(compileCommand));
 cl::opt<bool> profile("profile",
                       cl::desc("Let the code note when regions run, for "
-                               "bench --profile"),
+                               "bench --profile; a GPU's kernels always can"),
                       cl::sub(compileCommand));
 cl::opt<EmitKind>
     emit("emit", cl::desc("What is written"),

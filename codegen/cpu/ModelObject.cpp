@@ -38,11 +38,6 @@ static constexpr llvm::StringLiteral kAccelerator = "sputnik_cuda";
 
 namespace {
 
-/// What one decode step reads and computes with weights.
-struct Traffic {
-  uint64_t bytes = 0, macs = 0, headMacs = 0;
-};
-
 /// Emits abi::Model and its data as LLVM dialect globals.
 class DescriptorEmitter {
 public:
@@ -74,8 +69,8 @@ private:
   /// A global that `init` gives the value of.
   void emitConstant(StringRef symbol, LLVM::Linkage linkage, Type type,
                     llvm::function_ref<Value()> init);
-  /// The array of abi::Region at `sputnik_regions`; returns its length.
-  uint64_t emitRegions(ArrayRef<EmittedPhase> phases);
+  /// The array of abi::Region at `sputnik_regions`.
+  void emitRegions(ArrayRef<RegionWork> regions);
   /// The array of abi::KernelImage at `sputnik_kernel_images`.
   void emitKernelImages(ArrayRef<KernelImage> images);
   /// An array of structures of these types, whose fields `rows` makes.
@@ -104,31 +99,6 @@ void DescriptorEmitter::emitConstant(StringRef symbol, LLVM::Linkage linkage,
   LLVM::ReturnOp::create(builder, loc, init());
 }
 
-/// What one row needs of `all` of a weight of `user`.
-static uint64_t fractionRead(r1::WeightUserInterface user, int64_t all) {
-  return static_cast<uint64_t>(static_cast<double>(all) *
-                               user.getFractionRead());
-}
-
-/// The bytes that one run of `user` reads of weights that are not in `seen`; it
-/// looks up single rows of an embedding.
-static uint64_t countWeightBytes(r1::WeightUserInterface user,
-                                 llvm::DenseSet<Operation *> &seen) {
-  if (isa<r1::EmbedOp>(user))
-    return 0;
-  uint64_t bytes = 0;
-  SmallVector<FlatSymbolRefAttr> names;
-  user.getWeights(names);
-  for (FlatSymbolRefAttr name : names) {
-    RankedTensorType type = r1::lookupWeightType(user, name);
-    Operation *weight = SymbolTable::lookupNearestSymbolFrom(user, name);
-    if (seen.insert(weight).second)
-      bytes += fractionRead(user,
-                            r1::getEncoding(type).getBytes(type.getShape()));
-  }
-  return bytes;
-}
-
 void DescriptorEmitter::emitTable(
     StringRef symbol, ArrayRef<Type> types, size_t count,
     llvm::function_ref<SmallVector<Value>(size_t)> row) {
@@ -151,6 +121,7 @@ void DescriptorEmitter::emitKernelImages(ArrayRef<KernelImage> images) {
     return llvm::formatv("sputnik_kernel_{0}{1}_{2}_{3}", what, i, j, k).str();
   };
   Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
+  uint32_t firstRegion = 0;
   for (auto [i, image] : llvm::enumerate(images)) {
     emitText(name("chip", i), image.chip);
     emitText(name("ptx", i), image.ptx);
@@ -163,7 +134,7 @@ void DescriptorEmitter::emitKernelImages(ArrayRef<KernelImage> images) {
           emitText(it->second, launch.kernel);
         }
       emitTable(name("launches", i, j),
-                {ptr, i32, i32, i32, i32, i32, i32}, launches.size(),
+                {ptr, i32, i32, i32, i32, i32, i32, i32}, launches.size(),
                 [&, &launches = launches](size_t k) {
                   const KernelLaunch &launch = launches[k];
                   SmallVector<Value> fields = {
@@ -171,20 +142,21 @@ void DescriptorEmitter::emitKernelImages(ArrayRef<KernelImage> images) {
                   for (uint32_t value :
                        {launch.blocks, launch.threads, launch.rowTile,
                         uint32_t(launch.perOutput), launch.sharedBytes,
-                        launch.layer})
+                        launch.layer, firstRegion + launch.region})
                     fields.push_back(integer(value, 32));
                   return fields;
                 });
     }
+    firstRegion += image.regions.size();
   }
   emitTable(kKernelImages,
-            {ptr, i32, i32, ptr, i64, ptr, i64, ptr, i64, ptr, i64},
+            {ptr, i32, i32, ptr, i64, i64, ptr, i64, ptr, i64, ptr, i64},
             images.size(), [&](size_t i) {
               const KernelImage &image = images[i];
               SmallVector<Value> fields = {
                   address(name("chip", i)), integer(image.capability, 32),
                   integer(image.onlyThis, 32), address(name("ptx", i)),
-                  integer(image.arenaBytes, 64)};
+                  integer(image.arenaBytes, 64), integer(image.dotMacs, 64)};
               for (auto [j, launches] : llvm::enumerate(image.phases)) {
                 fields.push_back(address(name("launches", i, j)));
                 fields.push_back(integer(launches.size(), 64));
@@ -193,34 +165,39 @@ void DescriptorEmitter::emitKernelImages(ArrayRef<KernelImage> images) {
             });
 }
 
-uint64_t DescriptorEmitter::emitRegions(ArrayRef<EmittedPhase> phases) {
-  struct Entry {
-    std::string name, phase;
-    uint64_t bytes;
+void DescriptorEmitter::emitRegions(ArrayRef<RegionWork> regions) {
+  auto symbol = [](StringRef what, size_t i) {
+    return ("sputnik_" + what + Twine(i)).str();
   };
-  SmallVector<Entry> entries;
-  for (const EmittedPhase &phase : phases) {
-    std::string phaseName = "sputnik_phase_name" + std::to_string(entries.size());
-    emitBytes(phaseName, (phase.name + Twine('\0')).str());
-    for (r1::RegionOp region : phase.regions) {
-      std::string name = "sputnik_region_name" + std::to_string(entries.size());
-      emitBytes(name, (region.getName() + Twine('\0')).str());
-      uint64_t bytes = 0;
-      llvm::DenseSet<Operation *> seen;
-      region.walk([&](r1::WeightUserInterface user) {
-        bytes += countWeightBytes(user, seen);
-      });
-      entries.push_back({name, phaseName, bytes});
-    }
+  for (auto [i, region] : llvm::enumerate(regions)) {
+    emitText(symbol("region_name", i), region.name);
+    emitText(symbol("phase_name", i), region.phase);
   }
-  emitTable(kRegions, {ptr, ptr, builder.getI64Type()}, entries.size(),
+  Type i64 = builder.getI64Type();
+  emitTable(kRegions, {ptr, ptr, i64, i64, i64, i64, i64}, regions.size(),
             [&](size_t i) {
-              const Entry &entry = entries[i];
-              return SmallVector<Value>{address(entry.name),
-                                        address(entry.phase),
-                                        integer(entry.bytes, 64)};
+              const RegionWork &region = regions[i];
+              SmallVector<Value> fields = {address(symbol("region_name", i)),
+                                           address(symbol("phase_name", i))};
+              for (uint64_t count :
+                   {region.weightBytes, region.macs, region.positionBytes,
+                    region.positionMacs, uint64_t(region.perOutput)})
+                fields.push_back(integer(count, 64));
+              return fields;
             });
-  return entries.size();
+}
+
+/// What code notes the times of: regions, or the kernels of all images.
+static SmallVector<RegionWork> listRegions(const ModelDescription &description,
+                                           ArrayRef<EmittedPhase> phases) {
+  SmallVector<RegionWork> regions;
+  for (const KernelImage &image : description.kernels)
+    llvm::append_range(regions, image.regions);
+  if (description.kernels.empty() && description.profile)
+    for (const EmittedPhase &phase : phases)
+      for (r1::RegionOp region : phase.regions)
+        regions.push_back(countWork(region, phase.name));
+  return regions;
 }
 
 void DescriptorEmitter::emit(const ModelDescription &description,
@@ -292,14 +269,14 @@ void DescriptorEmitter::emit(const ModelDescription &description,
   number(description.tokenizer.size());
   symbol("sputnik_info");
   number(description.info.size());
-  if (description.profile) {
-    uint64_t count = emitRegions(phases);
-    symbol(kRegions);
-    number(count);
-  } else {
+  SmallVector<RegionWork> regions = listRegions(description, phases);
+  if (regions.empty()) {
     null();
-    number(0);
+  } else {
+    emitRegions(regions);
+    symbol(kRegions);
   }
+  number(regions.size());
   phase(r1::kDraftVerify);
   phase(r1::kDraftPrefill);
   number(stateRowBytes);
@@ -325,31 +302,6 @@ void DescriptorEmitter::emit(const ModelDescription &description,
                                           static_cast<int64_t>(i));
     return model;
   });
-}
-
-/// Counts over the decode phase; every weight is read once a step, the
-/// embedding only where the head shares it.
-static Traffic countTraffic(func::FuncOp decode) {
-  Traffic traffic;
-  llvm::DenseSet<Operation *> seen;
-  decode.walk([&](r1::WeightUserInterface user) {
-    auto layers = user->getParentOfType<r1::LayersOp>();
-    uint64_t times = layers ? layers.getCount() : 1;
-    traffic.bytes += times * countWeightBytes(user, seen);
-    auto product = dyn_cast<r1::ProductInterface>(user.getOperation());
-    if (!product)
-      return;
-    SmallVector<FlatSymbolRefAttr> matrices;
-    product.getMatrices(matrices);
-    for (FlatSymbolRefAttr matrix : matrices) {
-      int64_t values = r1::lookupWeightType(user, matrix).getNumElements();
-      uint64_t macs = times * fractionRead(user, values);
-      traffic.macs += macs;
-      if (!layers)
-        traffic.headMacs += macs;
-    }
-  });
-  return traffic;
 }
 
 /// The primitive that the prefill phase spends its time in.

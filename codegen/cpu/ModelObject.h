@@ -4,6 +4,7 @@
 #ifndef SPUTNIK_CODEGEN_CPU_MODELOBJECT_H
 #define SPUTNIK_CODEGEN_CPU_MODELOBJECT_H
 
+#include "codegen/cpu/Work.h"
 #include "dialect/R1.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "runtime/Abi.h"
@@ -22,6 +23,7 @@ struct KernelLaunch {
   uint32_t blocks, threads, rowTile;
   bool perOutput;
   uint32_t sharedBytes, layer;
+  uint32_t region; ///< Index into KernelImage::regions.
 };
 
 /// What becomes an abi::KernelImage.
@@ -30,7 +32,8 @@ struct KernelImage {
   unsigned capability;
   bool onlyThis;
   std::string ptx;
-  uint64_t arenaBytes = 0;
+  uint64_t arenaBytes = 0, dotMacs = 0;
+  std::vector<RegionWork> regions; ///< One for each kernel of a phase.
   std::array<std::vector<KernelLaunch>, 3> phases; ///< Decode, verify, prefill.
 };
 

@@ -96,9 +96,23 @@ static void emitProbeDot(OpBuilder &builder, ModuleOp code,
   func::ReturnOp::create(builder, e.loc, macs);
 }
 
-/// void fillRandom(u8 *weights, u64 begin, u64 end, u64 seed): each 16-bit half
-/// word is a bf16 of either sign with a magnitude in [2^-6, 2^-5). Read as f32
-/// two of them are such a number as well, so that one pattern serves both.
+Value sputnik::cpu::emitRandomWord(Emit &e, Value index, Value seed) {
+  auto shiftXor = [&](Value v, int64_t bits) -> Value {
+    Value shifted = arith::ShRUIOp::create(e.b, e.loc, v, e.i64(bits));
+    return arith::XOrIOp::create(e.b, e.loc, v, shifted);
+  };
+  // SplitMix64 (Steele, Lea, Flood 2014).
+  Value z = e.add(seed, e.mul(e.add(index, 1),
+                              static_cast<int64_t>(0x9e3779b97f4a7c15)));
+  z = e.mul(shiftXor(z, 30), static_cast<int64_t>(0xbf58476d1ce4e5b9));
+  z = e.mul(shiftXor(z, 27), static_cast<int64_t>(0x94d049bb133111eb));
+  z = shiftXor(z, 31);
+  z = arith::AndIOp::create(e.b, e.loc, z,
+                            e.i64(static_cast<int64_t>(0x807e807e807e807e)));
+  return arith::OrIOp::create(e.b, e.loc, z, e.i64(0x3c803c803c803c80));
+}
+
+/// void fillRandom(u8 *weights, u64 begin, u64 end, u64 seed)
 static void emitFillRandom(OpBuilder &builder, ModuleOp code) {
   Emit e(builder, code.getLoc());
   func::FuncOp function = createFunction(
@@ -106,20 +120,7 @@ static void emitFillRandom(OpBuilder &builder, ModuleOp code) {
       {e.ptrType(), e.i64Type(), e.i64Type(), e.i64Type()}, {});
   Value weights = function.getArgument(0), seed = function.getArgument(3);
   e.loop(function.getArgument(1), function.getArgument(2), 8, [&](Value at) {
-    auto shiftXor = [&](Value v, int64_t bits) -> Value {
-      Value shifted = arith::ShRUIOp::create(builder, e.loc, v, e.i64(bits));
-      return arith::XOrIOp::create(builder, e.loc, v, shifted);
-    };
-    // SplitMix64 of the word's index (Steele, Lea, Flood 2014).
-    Value z = e.add(seed, e.mul(e.add(e.div(at, 8), 1),
-                                static_cast<int64_t>(0x9e3779b97f4a7c15)));
-    z = e.mul(shiftXor(z, 30), static_cast<int64_t>(0xbf58476d1ce4e5b9));
-    z = e.mul(shiftXor(z, 27), static_cast<int64_t>(0x94d049bb133111eb));
-    z = shiftXor(z, 31);
-    z = arith::AndIOp::create(builder, e.loc, z,
-                              e.i64(static_cast<int64_t>(0x807f807f807f807f)));
-    z = arith::OrIOp::create(builder, e.loc, z, e.i64(0x3c803c803c803c80));
-    e.store(z, e.at(weights, at), 8);
+    e.store(emitRandomWord(e, e.div(at, 8), seed), e.at(weights, at), 8);
   });
   func::ReturnOp::create(builder, e.loc);
 }

@@ -5,6 +5,7 @@
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/DynamicLibrary.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 
@@ -61,6 +62,44 @@ llvm::Expected<r1::TargetAttr> sputnik::gpu::getTarget(StringRef name,
                              r1::DotKind::FMA, r1::IntDotKind::DP4A,
                              chip->sharedBytes, chip->l2, /*l3=*/0,
                              chip->processors);
+}
+
+gpu::Capability sputnik::gpu::getCapability(StringRef chip) {
+  chip.consume_front("sm_");
+  gpu::Capability capability = {0, chip.consume_back("a")};
+  chip.getAsInteger(10, capability.number);
+  return capability;
+}
+
+/// What the driver says the first GPU's compute capability is, 0 if it says
+/// nothing.
+static unsigned askDriver() {
+  using llvm::sys::DynamicLibrary;
+  DynamicLibrary driver = DynamicLibrary::getPermanentLibrary("libcuda.so.1");
+  auto init = reinterpret_cast<int (*)(unsigned)>(
+      driver.getAddressOfSymbol("cuInit"));
+  auto getDevice = reinterpret_cast<int (*)(int *, int)>(
+      driver.getAddressOfSymbol("cuDeviceGet"));
+  auto getAttribute = reinterpret_cast<int (*)(int *, int, int)>(
+      driver.getAddressOfSymbol("cuDeviceGetAttribute"));
+  int device = 0, major = 0, minor = 0;
+  // CUdevice_attribute: 75 and 76.
+  if (!init || !getDevice || !getAttribute || init(0) != 0 ||
+      getDevice(&device, 0) != 0 || getAttribute(&major, 75, device) != 0 ||
+      getAttribute(&minor, 76, device) != 0)
+    return 0;
+  return 10 * major + minor;
+}
+
+StringRef sputnik::gpu::getNativeChip() {
+  const unsigned here = askDriver();
+  StringRef best;
+  for (const Chip &chip : kChips) {
+    auto [number, onlyThis] = gpu::getCapability(chip.name);
+    if (number == here || (number < here && !onlyThis))
+      best = chip.name;
+  }
+  return best;
 }
 
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>

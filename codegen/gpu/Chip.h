@@ -22,6 +22,17 @@ bool isChipName(llvm::StringRef name);
 llvm::Expected<r1::TargetAttr> getTarget(llvm::StringRef name,
                                          mlir::MLIRContext &context);
 
+/// What a chip's name says of the GPUs that run code for it.
+struct Capability {
+  unsigned number; ///< 10 * major + minor.
+  bool onlyThis;   ///< Later chips do not.
+};
+Capability getCapability(llvm::StringRef chip);
+
+/// The chip whose code the first GPU of this machine runs best; empty if there
+/// is no driver, no GPU or no such chip.
+llvm::StringRef getNativeChip();
+
 /// LLVM's NVPTX back end for a target of getTarget.
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
 createTargetMachine(r1::TargetAttr target);

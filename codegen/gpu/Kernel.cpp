@@ -13,18 +13,34 @@ using namespace sputnik::gpu;
 /// All lanes of a warp.
 static constexpr int32_t kAllLanes = -1;
 
+/// Types of the arguments that kernels of regions take.
+static SmallVector<Type> stepTypes(OpBuilder &builder) {
+  SmallVector<Type> types(kNumArguments,
+                          LLVM::LLVMPointerType::get(builder.getContext()));
+  for (Argument count : {kRows, kNumOutputs, kLayer})
+    types[count] = builder.getI32Type();
+  return types;
+}
+
 Kernel::Kernel(OpBuilder &builder, ModuleOp code, r1::RegionOp region,
                StringRef symbol, r1::PhaseAttr phase, r1::TargetAttr target,
                int64_t activationBytes)
-    : Emit(builder, region.getLoc()), region(region), phase(phase),
-      target(target), code(code),
-      arenaBytes(kCounters * 4 + activationBytes) {
+    : Kernel(builder, code, symbol, stepTypes(builder), target) {
+  this->region = region;
+  this->phase = phase;
+  loc = region.getLoc();
+  arenaBytes = kCounters * 4 + activationBytes;
+  rowCount = widen(argument(kRows));
+  outputCount = widen(argument(kNumOutputs));
+}
+
+Kernel::Kernel(OpBuilder &builder, ModuleOp code, StringRef symbol,
+               TypeRange arguments, r1::TargetAttr target)
+    : Emit(builder, code.getLoc()), target(target), code(code) {
   builder.setInsertionPointToEnd(code.getBody());
-  SmallVector<Type> types(kNumArguments, ptrType());
-  for (Argument count : {kRows, kNumOutputs, kLayer})
-    types[count] = builder.getI32Type();
   auto type = LLVM::LLVMFunctionType::get(
-      LLVM::LLVMVoidType::get(builder.getContext()), types);
+      LLVM::LLVMVoidType::get(builder.getContext()),
+      SmallVector<Type>(arguments));
   function = LLVM::LLVMFuncOp::create(builder, loc, symbol, type);
   function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(),
                     builder.getUnitAttr());
@@ -41,8 +57,6 @@ Kernel::Kernel(OpBuilder &builder, ModuleOp code, r1::RegionOp region,
   rowTile = special(NVVM::BlockIdYOp::create(builder, loc, i32Type));
   lane = rem(thread, kWarp);
   warp = div(thread, kWarp);
-  rowCount = widen(argument(kRows));
-  outputCount = widen(argument(kNumOutputs));
   if (!code.lookupSymbol(kSharedSymbol)) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(code.getBody());
@@ -60,7 +74,7 @@ Kernel::Kernel(OpBuilder &builder, ModuleOp code, r1::RegionOp region,
       LLVM::AddressOfOp::create(builder, loc, space, kSharedSymbol));
 }
 
-Value Kernel::argument(Argument index) { return function.getArgument(index); }
+Value Kernel::argument(unsigned index) { return function.getArgument(index); }
 
 Value Kernel::countOf(Value value) {
   return r1::countsOutputs(value) ? outputCount : rowCount;
@@ -83,6 +97,7 @@ Value Kernel::index(Value tensor, Value row) {
 Value Kernel::weightPtr(Operation *user, FlatSymbolRefAttr name, Value layer) {
   auto derived =
       cast<r1::DerivedOp>(SymbolTable::lookupNearestSymbolFrom(user, name));
+  weights.insert(derived);
   r1::PlacementAttr placement = *derived.getPlacement();
   Value offset = i64(placement.getOffset());
   if (layer)
@@ -92,6 +107,7 @@ Value Kernel::weightPtr(Operation *user, FlatSymbolRefAttr name, Value layer) {
 }
 
 Value Kernel::cacheLayerPtr(r1::KVCacheType cache, Value slot, Value layer) {
+  hasCache = true;
   Value base =
       load(ptrType(), at(argument(kCaches), mul(slot, 8)), 8);
   // A pointer that comes from memory could point anywhere; this one is global.

@@ -59,9 +59,14 @@ struct Rows {
   int64_t features;
 };
 
-/// The kernel of one region.
+/// The kernel of one region, or of none.
 class Kernel : public cpu::Emit {
 public:
+  /// Starts the kernel `symbol` of no region, which takes `arguments`, at the
+  /// end of `code`.
+  Kernel(mlir::OpBuilder &builder, mlir::ModuleOp code, llvm::StringRef symbol,
+         mlir::TypeRange arguments, r1::TargetAttr target);
+
   /// Starts the kernel `symbol` at the end of `code`. Activations take
   /// `activationBytes` of the arena.
   Kernel(mlir::OpBuilder &builder, mlir::ModuleOp code, r1::RegionOp region,
@@ -76,7 +81,7 @@ public:
   /// of rows that it works on (y).
   mlir::Value thread, lane, warp, block, rowTile;
   mlir::Value rowCount, outputCount;
-  mlir::Value argument(Argument index);
+  mlir::Value argument(unsigned index);
 
   /// Rows of `value`: all of them, or those wanted as outputs.
   mlir::Value countOf(mlir::Value value);
@@ -90,6 +95,10 @@ public:
   }
   /// Element `row` of an index tensor, widened to 64 bits.
   mlir::Value index(mlir::Value tensor, mlir::Value row);
+  /// Whether weightPtr has given the address of this weight, and one of the two
+  /// below one of a cache.
+  bool reads(mlir::Operation *weight) const { return weights.count(weight); }
+  bool readsCache() const { return hasCache; }
   /// Address of the weight `name` for the layer that `layer` (null: none)
   /// stands for.
   mlir::Value weightPtr(mlir::Operation *user, mlir::FlatSymbolRefAttr name,
@@ -211,9 +220,11 @@ private:
   mlir::ModuleOp code;
   mlir::LLVM::LLVMFuncOp function;
   llvm::DenseMap<mlir::Value, Rows> buffers;
+  llvm::DenseSet<mlir::Operation *> weights; ///< That the kernel reads.
+  bool hasCache = false;
   mlir::Value shared;
   std::optional<int64_t> reductionOffset; ///< Of teamSum's shared memory.
-  int64_t arenaBytes, sharedBytes = 0, sharedEnd = 0;
+  int64_t arenaBytes = 0, sharedBytes = 0, sharedEnd = 0;
   bool warpsAlone = false;
 };
 

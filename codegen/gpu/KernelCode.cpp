@@ -5,6 +5,7 @@
 
 #include "codegen/gpu/Chip.h"
 #include "codegen/gpu/Kernel.h"
+#include "codegen/gpu/Probes.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -62,7 +63,10 @@ FailureOr<KernelCode> sputnik::gpu::makeKernelCode(ModuleOp module,
   OwningOpRef<ModuleOp> code = ModuleOp::create(module.getLoc());
   FailureOr<std::vector<PhasePlan>> plans =
       emitKernels(module, *code, target);
-  if (failed(plans) || failed(lowerToLLVM(*code)))
+  if (failed(plans))
+    return failure();
+  emitProbes(*code, target);
+  if (failed(lowerToLLVM(*code)))
     return failure();
   KernelCode result;
   result.plans = std::move(*plans);
@@ -134,22 +138,25 @@ sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
     return failure();
   cpu::KernelImage image;
   image.chip = target.getCpu();
+  image.dotMacs = kDotMacs;
   image.ptx = std::move(*ptx);
-  StringRef number = target.getCpu();
-  number.consume_front("sm_");
-  image.onlyThis = number.consume_back("a");
-  number.getAsInteger(10, image.capability);
+  auto [capability, onlyThis] = getCapability(target.getCpu());
+  image.capability = capability;
+  image.onlyThis = onlyThis;
   for (const PhasePlan &plan : code->plans) {
     image.arenaBytes =
         std::max<uint64_t>(image.arenaBytes, plan.arenaBytes);
     auto &launches = image.phases[static_cast<int>(plan.phase.getKind())];
+    const auto firstRegion = static_cast<uint32_t>(image.regions.size());
+    llvm::append_range(image.regions, plan.kernels);
     for (const Launch &launch : plan.launches)
       launches.push_back({launch.kernel, static_cast<uint32_t>(launch.blocks),
                           static_cast<uint32_t>(kThreads),
                           static_cast<uint32_t>(launch.rowTile),
                           launch.perOutput,
                           static_cast<uint32_t>(launch.sharedBytes),
-                          static_cast<uint32_t>(launch.layer)});
+                          static_cast<uint32_t>(launch.layer),
+                          firstRegion + static_cast<uint32_t>(launch.number)});
   }
   return image;
 }

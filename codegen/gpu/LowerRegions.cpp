@@ -28,9 +28,9 @@ public:
 private:
   LogicalResult lower(Block &block, int64_t layers, std::vector<Launch> &plan);
   LogicalResult lower(r1::RegionOp region, std::vector<Launch> &launches);
-  /// Emits one kernel of a region.
+  /// Emits one kernel of a region; `suffix` tells it from the others.
   LogicalResult addKernel(r1::RegionOp region, StringRef symbol,
-                          std::vector<Launch> &launches,
+                          StringRef suffix, std::vector<Launch> &launches,
                           function_ref<FailureOr<Grid>(Kernel &)> emit);
   /// Buffers of the values that `region` reads and of those that it gives.
   LogicalResult placeValues(Kernel &kernel);
@@ -42,6 +42,7 @@ private:
   r1::TargetAttr target;
   ModuleOp code;
   OpBuilder builder;
+  std::vector<cpu::RegionWork> kernels;
   int64_t activationBytes = 0, arenaBytes = 0, index = 0;
 };
 
@@ -140,44 +141,44 @@ LogicalResult PhaseLowering::lower(r1::RegionOp region,
       c = '_';
   if (auto linear = findOp<r1::LinearOp>(region)) {
     bool matrices = isMatrixProduct(phase, linear);
-    return addKernel(region, name, launches, [&](Kernel &k) {
+    return addKernel(region, name, "", launches, [&](Kernel &k) {
       return matrices ? emitMatrixProduct(k, linear) : emitLinear(k, linear);
     });
   }
   if (auto attention = findOp<r1::AttentionOp>(region)) {
     bool matrices = isFlashAttention(phase, attention);
-    return addKernel(region, name, launches, [&](Kernel &k) {
+    return addKernel(region, name, "", launches, [&](Kernel &k) {
       return matrices ? emitFlashAttention(k, attention)
                       : emitAttention(k, attention);
     });
   }
   if (auto experts = findOp<r1::ExpertsUpOp>(region))
-    return addKernel(region, name, launches,
+    return addKernel(region, name, "", launches,
                      [&](Kernel &k) { return emitExpertsUp(k, experts); });
   if (auto experts = findOp<r1::ExpertsDownOp>(region))
-    return addKernel(region, name, launches,
+    return addKernel(region, name, "", launches,
                      [&](Kernel &k) { return emitExpertsDown(k, experts); });
   if (auto attention = findOp<r1::LatentAttentionOp>(region)) {
     for (auto [suffix, stage] :
          {std::pair("_absorb", LatentStage::Absorb),
           std::pair("_attend", LatentStage::Attend),
           std::pair("_values", LatentStage::Values)})
-      if (failed(addKernel(region, name + suffix, launches,
+      if (failed(addKernel(region, name, suffix, launches,
                            [&, stage = stage](Kernel &k) {
                              return emitLatentAttention(k, attention, stage);
                            })))
         return failure();
     return success();
   }
-  return addKernel(region, name, launches, emitRowRegion);
+  return addKernel(region, name, "", launches, emitRowRegion);
 }
 
 LogicalResult
 PhaseLowering::addKernel(r1::RegionOp region, StringRef symbol,
-                         std::vector<Launch> &launches,
+                         StringRef suffix, std::vector<Launch> &launches,
                          function_ref<FailureOr<Grid>(Kernel &)> emit) {
-  Kernel kernel(builder, code, region, symbol, phase, target,
-                activationBytes);
+  std::string name = (symbol + suffix).str();
+  Kernel kernel(builder, code, region, name, phase, target, activationBytes);
   if (failed(placeValues(kernel)))
     return failure();
   FailureOr<Grid> grid = emit(kernel);
@@ -191,8 +192,15 @@ PhaseLowering::addKernel(r1::RegionOp region, StringRef symbol,
   arenaBytes = std::max(arenaBytes, kernel.getArenaBytes());
   bool perOutput = region.getNumResults() &&
                    r1::countsOutputs(region.getResult(0));
-  launches.push_back({symbol.str(), grid->blocks, grid->rowTile, perOutput,
-                      kernel.getSharedBytes(), 0});
+  launches.push_back({name, grid->blocks, grid->rowTile, perOutput,
+                      kernel.getSharedBytes(), /*layer=*/-1,
+                      static_cast<int64_t>(kernels.size())});
+  cpu::RegionWork work = cpu::countWork(
+      region, r1::stringifyPhaseKind(phase.getKind()),
+      [&](Operation *weight) { return kernel.reads(weight); },
+      kernel.readsCache());
+  work.name += suffix;
+  kernels.push_back(std::move(work));
   return success();
 }
 
@@ -230,10 +238,11 @@ FailureOr<PhasePlan> PhaseLowering::run() {
     return function.emitOpError("must take tokens, slots, positions, outputs "
                                 "and the cache");
   activationBytes = llvm::alignTo(arena.getInt(), 64);
-  PhasePlan plan{phase, {}, 0};
+  PhasePlan plan{phase, {}, 0, {}};
   if (failed(lower(function.front(), 0, plan.launches)))
     return failure();
   plan.arenaBytes = arenaBytes;
+  plan.kernels = std::move(kernels);
   return plan;
 }
 

@@ -4,6 +4,7 @@
 #ifndef SPUTNIK_CODEGEN_GPU_LOWERREGIONS_H
 #define SPUTNIK_CODEGEN_GPU_LOWERREGIONS_H
 
+#include "codegen/cpu/Work.h"
 #include "dialect/R1.h"
 
 namespace sputnik::gpu {
@@ -16,7 +17,8 @@ struct Launch {
   int64_t rowTile;
   bool perOutput; ///< The rows wanted as outputs, not all.
   int64_t sharedBytes;
-  int64_t layer;
+  int64_t layer;  ///< -1: in none.
+  int64_t number; ///< Index into PhasePlan::kernels.
 };
 
 /// The launches of a phase, in order. Each waits for the one before.
@@ -26,6 +28,8 @@ struct PhasePlan {
   /// See kCounters, which must be zero before the first step of any phase. All
   /// phases may use one arena.
   int64_t arenaBytes;
+  /// What each kernel does, in the order of the code.
+  std::vector<cpu::RegionWork> kernels;
 };
 
 /// Emits a kernel for each region of the functions of `module` that carry

@@ -3,19 +3,20 @@
 //
 // Each round measures a prefill, a decode and both bounds one after the other,
 // so that a machine that slows down slows all of them; fractions are of one round,
-// and what is told is the median over the rounds. Rounds begin after a warm-up that brings the weights
-// into memory. Prompts are random ids; decoding takes the likeliest token, so
+// and what is told is the median over the rounds. Rounds begin after a warm-up
+// that brings the weights into memory. Prompts are random ids; decoding takes the likeliest token, so
 // its time includes what picking a token costs.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/Clock.h"
 #include "runtime/Files.h"
 #include "runtime/Generate.h"
-#include "runtime/MachineProbe.h"
 #include "runtime/Profile.h"
 #include "runtime/Random.h"
+#include "runtime/RegionRates.h"
 #include "runtime/commands/Commands.h"
 #include "runtime/commands/DraftChoice.h"
+#include "runtime/commands/Limits.h"
 #include "runtime/commands/Prompt.h"
 
 #include <algorithm>
@@ -67,6 +68,7 @@ struct Lengths {
 struct Rounds {
   std::vector<double> prefillSeconds, decodeSeconds, readBytesPerSecond,
       dotOperationsPerSecond;
+  std::vector<double> copyBytesPerSecond; ///< 0 for cores.
   Generation decoded; ///< The last decode; all give the same tokens.
 };
 
@@ -121,7 +123,7 @@ public:
     return generation ? Status() : generation.error();
   }
 
-  Status round(const MachineProbe &probe, Rounds &rounds) {
+  Status round(const Limits &limits, Rounds &rounds) {
     const auto seconds = [](uint64_t start) {
       return static_cast<double>(monotonicNanoseconds() - start) * 1e-9;
     };
@@ -129,9 +131,14 @@ public:
     if (Status status = prefill(lengths.prompt); !status)
       return status;
     rounds.prefillSeconds.push_back(seconds(start));
-    rounds.dotOperationsPerSecond.push_back(probe.dotOperationsPerSecond());
+    const Result<double> operations = limits.dotOperationsPerSecond();
+    if (!operations)
+      return operations.error();
+    rounds.dotOperationsPerSecond.push_back(*operations);
     writer.truncate(lengths.context);
-    const double before = probe.readBytesPerSecond();
+    const Result<double> before = limits.readBytesPerSecond();
+    if (!before)
+      return before.error();
     start = monotonicNanoseconds();
     Result<Generation> generation = decode(lengths.gen);
     if (!generation)
@@ -139,9 +146,24 @@ public:
     rounds.decodeSeconds.push_back(seconds(start));
     rounds.decoded = *generation;
     // Memory may change its speed in between.
-    rounds.readBytesPerSecond.push_back((before + probe.readBytesPerSecond()) /
-                                        2);
+    const Result<double> after = limits.readBytesPerSecond();
+    if (!after)
+      return after.error();
+    rounds.readBytesPerSecond.push_back((*before + *after) / 2);
+    const Result<double> copy = limits.copyBytesPerSecond();
+    if (!copy)
+      return copy.error();
+    rounds.copyBytesPerSecond.push_back(*copy);
     return {};
+  }
+
+  /// What a round runs, for a profile.
+  Status runOnce() {
+    if (Status status = prefill(lengths.prompt); !status)
+      return status;
+    writer.truncate(lengths.context);
+    Result<Generation> generation = decode(lengths.gen);
+    return generation ? Status() : generation.error();
   }
 
 private:
@@ -184,10 +206,93 @@ static Result<Lengths> lengthsOf(const abi::Model &model,
   return lengths;
 }
 
+/// What is told of the rounds: medians.
+struct Figures {
+  double prefillRate, decodeRate; ///< Tokens a second.
+  double readRate, copyRate;      ///< Bytes a second.
+  double dotRate;                 ///< Operations a second.
+  double decodeFraction;          ///< Of readRate, by reading weights.
+  double decodeCopyFraction;      ///< Of copyRate; 0 if that is not known.
+  double prefillFraction;         ///< Of dotRate.
+  double cacheBytes; ///< What a token reads of the cache on average; no
+                     ///< fraction counts it.
+};
+
+static Figures figuresOf(const abi::Model &model, const Lengths &lengths,
+                         const Rounds &rounds) {
+  const auto prompt = static_cast<double>(lengths.prompt);
+  const auto gen = static_cast<double>(lengths.gen);
+  const double prefillOperations =
+      2 * (static_cast<double>(model.macsPerToken - model.headMacs) * prompt +
+           static_cast<double>(model.headMacs));
+  const double decodeBytes =
+      static_cast<double>(model.weightBytesPerToken) * gen;
+  const double copyRate = median(rounds.copyBytesPerSecond);
+  return {
+      .prefillRate = prompt / median(rounds.prefillSeconds),
+      .decodeRate = gen / median(rounds.decodeSeconds),
+      .readRate = median(rounds.readBytesPerSecond),
+      .copyRate = copyRate,
+      .dotRate = median(rounds.dotOperationsPerSecond),
+      .decodeFraction = medianRatio(decodeBytes, rounds.decodeSeconds,
+                                    rounds.readBytesPerSecond),
+      .decodeCopyFraction =
+          copyRate > 0 ? medianRatio(decodeBytes, rounds.decodeSeconds,
+                                     rounds.copyBytesPerSecond)
+                       : 0,
+      .prefillFraction = medianRatio(prefillOperations, rounds.prefillSeconds,
+                                     rounds.dotOperationsPerSecond),
+      .cacheBytes = static_cast<double>(model.cacheBytesPerToken) *
+                    (static_cast<double>(lengths.context) + (gen + 1) / 2),
+  };
+}
+
+/// What a step of decode works on, on average.
+static StepLoad decodeLoad(const Lengths &lengths) {
+  return {.rows = 1,
+          .positions = static_cast<double>(lengths.context) +
+                       static_cast<double>(lengths.gen + 1) / 2};
+}
+
+/// The same for prefill, which takes a prompt in steps of as many rows as go.
+static StepLoad prefillLoad(const abi::Model &model, const Lengths &lengths) {
+  const auto prompt = static_cast<double>(lengths.prompt);
+  const int64_t most = model.prefill.maxRows;
+  return {.rows = prompt /
+                  static_cast<double>((lengths.prompt + most - 1) / most),
+          .positions = (prompt + 1) / 2};
+}
+
+/// The figures for people.
+static std::string describe(const Engine &engine, const Lengths &lengths,
+                            const Figures &figures) {
+  const char *device = engine.deviceName();
+  std::string text =
+      device ? format("GPU: %s\n", quotable(device).c_str())
+             : format("threads: %lld\n",
+                      static_cast<long long>(engine.pool().size()));
+  text += format(
+      "prefill of %lld tokens: %.1f tokens/s, %.1f%% of the %.3f TOPS of the "
+      "%s\n"
+      "decode of %lld tokens at context %lld: %.2f tokens/s, %.1f%% of the "
+      "%.1f GB/s of memory",
+      static_cast<long long>(lengths.prompt), figures.prefillRate,
+      figures.prefillFraction * 100, figures.dotRate * 1e-12,
+      device ? "tensor cores" : "dot instruction",
+      static_cast<long long>(lengths.gen),
+      static_cast<long long>(lengths.context), figures.decodeRate,
+      figures.decodeFraction * 100, figures.readRate * 1e-9);
+  if (device)
+    text += format(", %.1f%% of the %.1f GB/s of a copy",
+                   figures.decodeCopyFraction * 100, figures.copyRate * 1e-9);
+  return text + format("\nweight bytes per token: %llu, cache bytes per token: "
+                       "%.0f\n",
+                       static_cast<unsigned long long>(
+                           engine.model().weightBytesPerToken),
+                       figures.cacheBytes);
+}
+
 Status benchCommand(const Program &program, const BenchOptions &options) {
-  if (program.model.accelerator)
-    return Error{"bench: the bounds that are measured are those of a CPU; this "
-                 "executable is for a GPU"};
   const abi::Model &model = program.model;
   Result<Lengths> lengths = lengthsOf(model, options);
   if (!lengths)
@@ -205,7 +310,8 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
     return engine.error();
   std::optional<Profile> profile;
   if (options.profile) {
-    Result<Profile> created = Profile::create(model, (*engine)->pool().size());
+    Result<Profile> created = Profile::create(
+        model, (*engine)->deviceName() ? 1 : (*engine)->pool().size());
     if (!created)
       return created.error();
     profile.emplace(std::move(*created));
@@ -229,54 +335,47 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
   // The memory of the bandwidth measurement is not the model's.
   const std::optional<uint64_t> anonymousBytes = residentAnonymousBytes();
 
-  Result<MachineProbe> probe = MachineProbe::create(
-      model, (*engine)->pool(), (*engine)->weights(), model.weightBytes);
-  if (!probe)
-    return probe.error();
-  probe->readBytesPerSecond();
+  Result<Limits> limits = Limits::create(**engine);
+  if (!limits)
+    return limits.error();
+  if (Result<double> first = limits->readBytesPerSecond(); !first)
+    return first.error();
   Rounds rounds;
-  if (profile)
-    (*engine)->setProfile(profile->threads());
   for (int64_t i = 0; i < options.repeat; ++i)
-    if (Status status = bench.round(*probe, rounds); !status)
+    if (Status status = bench.round(*limits, rounds); !status)
       return status;
-  if (profile)
+  std::vector<RegionRate> rates;
+  DevicePeaks peaks = {};
+  if (profile) {
+    (*engine)->setProfile(profile->threads());
+    if (Status status = bench.runOnce(); !status)
+      return status;
+    (*engine)->setProfile(nullptr);
     if (Status status = profile->writeTrace(*options.profile); !status)
       return status;
+  }
 
-  const auto prompt = static_cast<double>(lengths->prompt);
-  const double prefillSeconds = median(rounds.prefillSeconds);
-  const double decodeRate =
-      static_cast<double>(lengths->gen) / median(rounds.decodeSeconds);
-  const double readRate = median(rounds.readBytesPerSecond);
-  const double dotRate = median(rounds.dotOperationsPerSecond);
-  const double prefillOperations =
-      2 * (static_cast<double>(model.macsPerToken - model.headMacs) * prompt +
-           static_cast<double>(model.headMacs));
-  const double decodeFraction = medianRatio(
-      static_cast<double>(model.weightBytesPerToken) *
-          static_cast<double>(lengths->gen),
-      rounds.decodeSeconds, rounds.readBytesPerSecond);
-  // Of the cache, which the fraction leaves out, a token reads on average:
-  const double cacheBytes = static_cast<double>(model.cacheBytesPerToken) *
-                            (static_cast<double>(lengths->context) +
-                             static_cast<double>(lengths->gen + 1) / 2);
-  const double prefillFraction =
-      medianRatio(prefillOperations, rounds.prefillSeconds,
-                  rounds.dotOperationsPerSecond);
-
+  const Figures figures = figuresOf(model, *lengths, rounds);
+  if (profile && (*engine)->deviceName()) {
+    const Result<double> launch = limits->launchSeconds();
+    if (!launch)
+      return launch.error();
+    peaks = {figures.readRate, figures.dotRate, *launch};
+    rates = rateRegions(*profile, peaks, decodeLoad(*lengths),
+                        prefillLoad(model, *lengths));
+  }
   if (options.json) {
     nlohmann::ordered_json result = {
-        {"prefill_tok_s", prompt / prefillSeconds},
-        {"decode_tok_s", decodeRate},
-        {"read_gb_s", readRate * 1e-9},
+        {"prefill_tok_s", figures.prefillRate},
+        {"decode_tok_s", figures.decodeRate},
+        {"read_gb_s", figures.readRate * 1e-9},
         {"weight_bytes_per_token", model.weightBytesPerToken},
-        {"decode_fraction", decodeFraction},
-        {"peak_tops", dotRate * 1e-12},
-        {"prefill_fraction", prefillFraction},
+        {"decode_fraction", figures.decodeFraction},
+        {"peak_tops", figures.dotRate * 1e-12},
+        {"prefill_fraction", figures.prefillFraction},
         {"startup_ms", startupMilliseconds},
         {"rss_anon_bytes", nullptr},
-        {"cache_bytes_per_token", cacheBytes},
+        {"cache_bytes_per_token", figures.cacheBytes},
         {"threads", (*engine)->pool().size()},
         {"prompt", lengths->prompt},
         {"gen", lengths->gen},
@@ -287,30 +386,34 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
     };
     if (anonymousBytes)
       result["rss_anon_bytes"] = *anonymousBytes;
+    if (const char *device = (*engine)->deviceName()) {
+      result["device"] = quotable(device);
+      result["copy_gb_s"] = figures.copyRate * 1e-9;
+      result["decode_copy_fraction"] = figures.decodeCopyFraction;
+    }
+    for (const RegionRate &rate : rates)
+      result["regions"].push_back(
+          {{"phase", rate.region->phase},
+           {"region", rate.region->name},
+           {"runs", rate.runs},
+           {"median_us", rate.microseconds},
+           {"bytes", rate.bytes},
+           {"gb_s", rate.bytesPerSecond * 1e-9},
+           {"tops", rate.operationsPerSecond * 1e-12},
+           {"fraction", rate.fraction},
+           {"time_fraction", rate.part}});
     return print(result.dump() + "\n");
   }
-  std::string text = format(
-      "threads: %lld\n"
-      "prefill of %lld tokens: %.1f tokens/s, %.1f%% of the %.3f TOPS of the "
-      "dot instruction\n"
-      "decode of %lld tokens at context %lld: %.2f tokens/s, %.1f%% of the "
-      "%.1f GB/s of memory\n"
-      "weight bytes per token: %llu, cache bytes per token: %.0f\n"
-      "start to first token: %.0f ms\n",
-      static_cast<long long>((*engine)->pool().size()),
-      static_cast<long long>(lengths->prompt), prompt / prefillSeconds,
-      prefillFraction * 100, dotRate * 1e-12,
-      static_cast<long long>(lengths->gen),
-      static_cast<long long>(lengths->context), decodeRate,
-      decodeFraction * 100, readRate * 1e-9,
-      static_cast<unsigned long long>(model.weightBytesPerToken), cacheBytes,
-      startupMilliseconds);
+  std::string text = describe(**engine, *lengths, figures);
+  text += format("start to first token: %.0f ms\n", startupMilliseconds);
   if (draft != noDrafts)
     text += format("tokens per step: %.2f\n", rounds.decoded.tokensPerStep());
   if (anonymousBytes)
     text += format("anonymous memory: %.1f MB\n",
                    static_cast<double>(*anonymousBytes) * 1e-6);
-  if (profile)
+  if (!rates.empty())
+    text += tableOf(rates, peaks);
+  else if (profile)
     text += profile->table();
   return print(text);
 }

@@ -296,7 +296,7 @@ void Grammar::addMeasures() {
       ->add_option("--profile", benchOptions.profile,
                    "Write when each region ran to FILE, for Chrome's trace "
                    "viewer, and print a table of regions; for models compiled "
-                   "with --profile")
+                   "with --profile or for a GPU")
       ->type_name("FILE");
   bench->add_flag("--json", benchOptions.json, "JSON");
   addThreads(bench, benchOptions.threads);

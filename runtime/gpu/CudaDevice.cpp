@@ -7,10 +7,6 @@
 
 namespace sputnik::rt::cuda {
 
-/// Weights go over in pieces, so that the host reads the next while one is
-/// under way.
-static constexpr uint64_t uploadBytes = 64 << 20;
-
 Result<std::unique_ptr<CudaDevice>>
 CudaDevice::open(const abi::Model &model, const uint8_t *weights,
                  int64_t slots) {
@@ -24,7 +20,7 @@ CudaDevice::open(const abi::Model &model, const uint8_t *weights,
     return status.error();
   if (Status status = device->allocateAll(slots); !status)
     return status.error();
-  if (Status status = device->upload(weights); !status)
+  if (Status status = device->fillWeights(weights); !status)
     return status.error();
   return device;
 }
@@ -36,6 +32,8 @@ CudaDevice::~CudaDevice() {
   for (Phase *phase : {&decode, &verify, &prefill})
     if (phase->graph)
       driver.graphExecDestroy(phase->graph);
+  for (Event event : events)
+    driver.eventDestroy(event);
   for (const Buffer &buffer : indices)
     driver.memFree(buffer.address);
   for (const Buffer &buffer : caches)
@@ -100,8 +98,10 @@ Status CudaDevice::loadKernels() {
       !status) {
     const std::string firstLine(log,
                                 std::find(log, log + sizeof(log) - 1, '\n'));
-    return SPUTNIK_ERROR("%s: %s", status.error().message.c_str(),
-                         firstLine.c_str());
+    return firstLine.empty()
+               ? status
+               : SPUTNIK_ERROR("%s: %s", status.error().message.c_str(),
+                               firstLine.c_str());
   }
   if (Status status = load(decode, image->decode, model.decode.maxRows);
       !status)
@@ -155,7 +155,9 @@ Status CudaDevice::allocateAll(int64_t slots) {
   needed = model.weightBytes + image->arenaBytes +
            cacheCount * model.cacheBytes +
            static_cast<uint64_t>(model.vocabSize) * sizeof(float);
-  if (Status status = allocate(weights, model.weightBytes); !status)
+  // Random weights are made in whole lines.
+  if (Status status = allocate(weights, (model.weightBytes + 63) / 64 * 64);
+      !status)
     return status;
   if (Status status = allocate(arena, image->arenaBytes); !status)
     return status;
@@ -188,18 +190,6 @@ Status CudaDevice::allocateAll(int64_t slots) {
   return check(driver.streamSynchronize(stream), "memory");
 }
 
-Status CudaDevice::upload(const uint8_t *from) {
-  for (uint64_t done = 0; done < model.weightBytes; done += uploadBytes) {
-    const uint64_t bytes = std::min(uploadBytes, model.weightBytes - done);
-    if (Status status = check(driver.copyToDevice(weights.address + done,
-                                                  from + done, bytes, stream),
-                              "the weights");
-        !status)
-      return status;
-  }
-  return check(driver.streamSynchronize(stream), "the weights");
-}
-
 Status CudaDevice::growLogits(uint64_t rows) {
   const uint64_t bytes =
       rows * static_cast<uint64_t>(model.vocabSize) * sizeof(float);
@@ -216,27 +206,31 @@ Status CudaDevice::growLogits(uint64_t rows) {
 
 Status CudaDevice::launch(const Phase &phase, uint32_t rows,
                           uint32_t outputs) {
+  for (uint64_t i = 0; i < phase.plan->count; ++i)
+    if (Status status = launchOne(phase, i, rows, outputs); !status)
+      return status;
+  return {};
+}
+
+Status CudaDevice::launchOne(const Phase &phase, uint64_t number, uint32_t rows,
+                             uint32_t outputs) {
+  const abi::KernelLaunch &one = phase.plan->launches[number];
+  const uint32_t count = rowsOf(one, rows, outputs);
+  if (count == 0)
+    return {};
   Address pointers[] = {indices[0].address, indices[1].address,
                         indices[2].address, indices[3].address,
                         logits.address,     weights.address,
                         arena.address,      cachePointers.address};
-  for (uint64_t i = 0; i < phase.plan->count; ++i) {
-    const abi::KernelLaunch &one = phase.plan->launches[i];
-    const uint32_t count = one.perOutput ? outputs : rows;
-    if (count == 0)
-      continue;
-    uint32_t layer = one.layer;
-    void *arguments[] = {&pointers[0], &pointers[1], &pointers[2],
-                         &pointers[3], &pointers[4], &pointers[5],
-                         &pointers[6], &pointers[7], &rows,
-                         &outputs,     &layer};
-    const Code code = driver.launch(
-        phase.functions[i], one.blocks, (count + one.rowTile - 1) / one.rowTile,
-        1, one.threads, 1, 1, one.sharedBytes, stream, arguments, nullptr);
-    if (Status status = check(code, one.kernel); !status)
-      return status;
-  }
-  return {};
+  uint32_t layer = one.layer;
+  void *arguments[] = {&pointers[0], &pointers[1], &pointers[2], &pointers[3],
+                       &pointers[4], &pointers[5], &pointers[6], &pointers[7],
+                       &rows,        &outputs,     &layer};
+  return check(driver.launch(phase.functions[number], one.blocks,
+                             (count + one.rowTile - 1) / one.rowTile, 1,
+                             one.threads, 1, 1, one.sharedBytes, stream,
+                             arguments, nullptr),
+               one.kernel);
 }
 
 /// Makes one graph of a step of one row, so that the host launches once.
@@ -279,7 +273,11 @@ Status CudaDevice::step(const abi::Step &step) {
               "a step");
           !status)
         return status;
-  if (rows == 1 && outputs == 1) {
+  if (step.profile) {
+    if (Status status = launchNoting(phase, rows, outputs, *step.profile);
+        !status)
+      return status;
+  } else if (rows == 1 && outputs == 1) {
     if (!phase.graph)
       if (Status status = capture(phase); !status)
         return status;
@@ -334,9 +332,22 @@ const char *runStep(void *device, const sputnik::abi::Step *step) {
   return status ? nullptr : keep(status.error());
 }
 
+const char *measureDevice(void *device, sputnik::abi::DeviceLimit limit,
+                          double *perSecond) {
+  const auto measured = static_cast<CudaDevice *>(device)->measure(limit);
+  if (!measured)
+    return keep(measured.error());
+  *perSecond = *measured;
+  return nullptr;
+}
+
+const char *nameOfDevice(void *device) {
+  return static_cast<CudaDevice *>(device)->name();
+}
+
 void closeDevice(void *device) { delete static_cast<CudaDevice *>(device); }
 
 } // namespace
 
-const sputnik::abi::Accelerator sputnik_cuda = {openDevice, runStep,
-                                                closeDevice};
+const sputnik::abi::Accelerator sputnik_cuda = {
+    openDevice, runStep, measureDevice, nameOfDevice, closeDevice};

@@ -6,7 +6,10 @@
 #include "runtime/Abi.h"
 #include "runtime/gpu/CudaDriver.h"
 
+#include <functional>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 namespace sputnik::rt::cuda {
@@ -14,14 +17,17 @@ namespace sputnik::rt::cuda {
 /// The weights, caches, activations and kernels of a model on the first GPU.
 class CudaDevice {
 public:
-  /// Fails where there is no driver, no GPU, no kernels for it or too little
-  /// memory.
+  /// `weights` lie in the host's memory, or are null if they are random. Fails
+  /// where there is no driver, no GPU, no kernels for it or too little memory.
   static Result<std::unique_ptr<CudaDevice>>
   open(const abi::Model &model, const uint8_t *weights, int64_t slots);
   ~CudaDevice();
 
   /// Runs one step; logits are in step.logits when it returns.
   Status step(const abi::Step &step);
+
+  Result<double> measure(abi::DeviceLimit limit);
+  const char *name() const { return deviceName.c_str(); }
 
 private:
   /// Memory of the device.
@@ -46,10 +52,46 @@ private:
   Status load(Phase &phase, const abi::KernelPhase &plan, int64_t maxRows);
   Status allocate(Buffer &buffer, uint64_t bytes);
   Status allocateAll(int64_t slots);
-  Status upload(const uint8_t *weights);
+  Status fillWeights(const uint8_t *from);
+  Status upload(const uint8_t *from);
+  Status uploadThrough(std::span<void *> stages, const uint8_t *from);
+  Status makeRandomWeights();
+  /// Rows that a launch works on; it is left out where there are none.
+  static uint32_t rowsOf(const abi::KernelLaunch &launch, uint32_t rows,
+                         uint32_t outputs) {
+    return launch.perOutput ? outputs : rows;
+  }
   Status launch(const Phase &phase, uint32_t rows, uint32_t outputs);
+  Status launchOne(const Phase &phase, uint64_t number, uint32_t rows,
+                   uint32_t outputs);
   Status capture(Phase &phase);
   Status growLogits(uint64_t rows);
+
+  // Measuring.
+  Result<int> attribute(int which) const;
+  /// Launches a kernel of kProbeThreads threads a block.
+  Status launchProbe(const char *kernel, uint64_t blocks, void **arguments);
+  /// Seconds of the device from where the stream is to where it is after
+  /// `work`, which must add to it.
+  Result<double> time(const std::function<Status()> &work);
+  /// Of memory that caches do not hold.
+  Result<uint64_t> measuredBytes() const;
+  Status allocateScratch(Buffer &buffer, uint64_t bytes);
+  Result<double> readBytesPerSecond();
+  Result<double> copyBytesPerSecond();
+  Result<double> operationsPerSecond();
+  Result<double> launchesPerSecond();
+
+  // Noting when kernels ran.
+  Status reserveEvents(uint64_t count);
+  /// Keeps the device busy while so many launches are made.
+  Status delay(uint64_t launches);
+  Status record(uint64_t event);
+  /// Of the device, between two events that it has come to.
+  Result<double> secondsBetween(uint64_t from, uint64_t to) const;
+  /// As `launch`, and waits for the end.
+  Status launchNoting(const Phase &phase, uint32_t rows, uint32_t outputs,
+                      abi::ThreadProfile &profile);
   Status check(Code code, const char *what) const {
     return driver.check(code, what);
   }
@@ -66,6 +108,7 @@ private:
   Phase decode, verify, prefill;
   Buffer indices[kIndices], logits, weights, arena, cachePointers;
   std::vector<Buffer> caches;
+  std::vector<Event> events;
   uint64_t needed = 0;
 };
 

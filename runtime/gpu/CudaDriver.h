@@ -20,9 +20,11 @@ using Function = struct FunctionData *;
 using Stream = struct StreamData *;
 using Graph = struct GraphData *;
 using GraphExec = struct GraphExecData *;
+using Event = struct EventData *;
 
 inline constexpr Code kSuccess = 0;
-inline constexpr int kMajor = 75, kMinor = 76;     // CUdevice_attribute
+// CUdevice_attribute
+inline constexpr int kProcessors = 16, kL2Bytes = 38, kMajor = 75, kMinor = 76;
 inline constexpr int kMaxDynamicSharedBytes = 8;   // CUfunction_attribute
 inline constexpr unsigned kNonBlocking = 1;        // CUstream_flags
 inline constexpr int kCaptureThreadLocal = 1;      // CUstreamCaptureMode
@@ -54,6 +56,17 @@ inline constexpr int kDriverVersion = 12000;
     (Address to, const void *from, size_t bytes, Stream stream))               \
   F(copyToHost, cuMemcpyDtoHAsync_v2,                                          \
     (void *to, Address from, size_t bytes, Stream stream))                     \
+  F(hostAlloc, cuMemHostAlloc,                                                 \
+    (void **memory, size_t bytes, unsigned flags))                             \
+  F(hostFree, cuMemFreeHost, (void *memory))                                   \
+  F(copyOnDevice, cuMemcpyDtoDAsync_v2,                                        \
+    (Address to, Address from, size_t bytes, Stream stream))                   \
+  F(eventCreate, cuEventCreate, (Event * event, unsigned flags))               \
+  F(eventDestroy, cuEventDestroy_v2, (Event event))                            \
+  F(eventRecord, cuEventRecord, (Event event, Stream stream))                  \
+  F(eventSynchronize, cuEventSynchronize, (Event event))                       \
+  F(eventElapsed, cuEventElapsedTime,                                          \
+    (float *milliseconds, Event start, Event end))                             \
   F(streamCreate, cuStreamCreate, (Stream * stream, unsigned flags))           \
   F(streamDestroy, cuStreamDestroy_v2, (Stream stream))                        \
   F(streamSynchronize, cuStreamSynchronize, (Stream stream))                   \

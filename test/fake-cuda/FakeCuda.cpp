@@ -3,27 +3,32 @@
 //
 // The functions of the driver API that executables use. Kernels are looked up
 // in the PTX that the executable brings; what runs is their LLVM IR, in the
-// file that SPUTNIK_FAKE_CUDA_IR names. Memory of the device is memory of the host,
-// full of 0xff when it is new.
+// file that SPUTNIK_FAKE_CUDA_IR names, or else in <executable>.ll. Memory of the
+// device is memory of the host, full of 0xff when it is new.
 //
 // SPUTNIK_FAKE_CUDA_CAPABILITY is the chip (90 if not set);
-// SPUTNIK_FAKE_CUDA_FAULT one thing that is wrong with the machine.
+// SPUTNIK_FAKE_CUDA_FAULT one thing that is wrong with the machine;
+// SPUTNIK_FAKE_CUDA_REPORT a file for what was done when the context goes.
 //
 //===----------------------------------------------------------------------===//
 
-#include "codegen/gpu/Kernel.h"
 #include "codegen/gpu/emulator/Emulator.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IRReader/IRReader.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
+#include <set>
 
 using namespace sputnik;
 
@@ -38,7 +43,17 @@ enum Code : int {
   kOutOfMemory = 2,
   kInvalidImage = 200,
   kNotFound = 500,
+  kUnsupportedPtx = 222,
   kIllegalAddress = 700,
+  kUnknown = 999,
+};
+
+// CUdevice_attribute.
+enum Attribute : int {
+  kProcessors = 16,
+  kL2Bytes = 38,
+  kMajor = 75,
+  kMinor = 76,
 };
 
 constexpr size_t kSmallMemory = 64 << 10;
@@ -47,6 +62,8 @@ struct KernelFunction {
   std::string name;
   uint64_t sharedLimit = 48 << 10;
 };
+
+using Clock = std::chrono::steady_clock;
 
 struct Launch {
   KernelFunction *function;
@@ -64,11 +81,20 @@ struct State {
   std::map<std::string, KernelFunction> functions;
   LaunchGraph *capture = nullptr;
   int launches = 0;
+  // For the report.
+  std::set<std::string> launched;
+  size_t largestCopy = 0;
 } state;
 
 llvm::StringRef environment(const char *name, const char *otherwise) {
   const char *value = std::getenv(name);
   return value ? value : otherwise;
+}
+
+std::string kernelsPath() {
+  if (const char *path = std::getenv("SPUTNIK_FAKE_CUDA_IR"))
+    return path;
+  return llvm::sys::fs::getMainExecutable(nullptr, nullptr) + ".ll";
 }
 
 bool hasFault(llvm::StringRef fault) {
@@ -78,6 +104,7 @@ bool hasFault(llvm::StringRef fault) {
 Code run(Launch &launch) {
   if (hasFault("lost") && ++state.launches > 100)
     return kIllegalAddress;
+  state.launched.insert(launch.function->name);
   std::vector<void *> arguments;
   for (std::vector<uint8_t> &bytes : launch.arguments)
     arguments.push_back(bytes.data());
@@ -87,6 +114,40 @@ Code run(Launch &launch) {
     return kSuccess;
   llvm::errs() << "fake CUDA: " << toString(std::move(error)) << "\n";
   return kIllegalAddress;
+}
+
+/// Kilobytes in memory of mapped files whose names end in .weights.
+uint64_t residentWeights() {
+  std::ifstream maps("/proc/self/smaps");
+  uint64_t total = 0;
+  bool counts = false;
+  for (std::string text; std::getline(maps, text);) {
+    llvm::StringRef line = text;
+    if (line.contains('/'))
+      counts = line.ends_with(".weights");
+    uint64_t kilobytes;
+    if (counts && line.consume_front("Rss:")) {
+      line = line.trim();
+      if (!line.consumeInteger(10, kilobytes))
+        total += kilobytes;
+    }
+  }
+  return total;
+}
+
+/// Writes what was done to the file that SPUTNIK_FAKE_CUDA_REPORT names.
+void report() {
+  const char *path = std::getenv("SPUTNIK_FAKE_CUDA_REPORT");
+  if (!path)
+    return;
+  std::ofstream file(path);
+  const llvm::StringRef target =
+      llvm::StringRef(state.ptx).split(".target ").second;
+  file << "kernels for " << target.split('\n').first.str() << "\n";
+  for (const std::string &kernel : state.launched)
+    file << "launched " << kernel << "\n";
+  file << "largest copy to the device: " << state.largestCopy << " bytes\n"
+       << "resident of files of weights: " << residentWeights() << " kB\n";
 }
 
 /// Whether [address, address + bytes) lies in one allocation.
@@ -100,7 +161,7 @@ bool isAllocated(uint64_t address, size_t bytes) {
 
 } // namespace
 
-EXPORT int cuInit(unsigned) { return kSuccess; }
+EXPORT int cuInit(unsigned) { return hasFault("no-start") ? kUnknown : kSuccess; }
 EXPORT int cuDriverGetVersion(int *version) {
   *version = hasFault("old-driver") ? 11040 : 13000;
   return kSuccess;
@@ -109,6 +170,9 @@ EXPORT int cuGetErrorString(int code, const char **text) {
   *text = code == kOutOfMemory      ? "out of memory"
           : code == kIllegalAddress ? "an illegal memory access was encountered"
           : code == kInvalidImage   ? "device kernel image is invalid"
+          : code == kUnsupportedPtx ? "the provided PTX was compiled with an "
+                                      "unsupported toolchain."
+          : code == kUnknown        ? "unknown error"
                                     : "invalid argument";
   return kSuccess;
 }
@@ -118,7 +182,7 @@ EXPORT int cuDeviceGetCount(int *count) {
 }
 EXPORT int cuDeviceGet(int *device, int ordinal) {
   *device = ordinal;
-  return ordinal == 0 ? kSuccess : kInvalidValue;
+  return ordinal == 0 && !hasFault("no-device") ? kSuccess : kInvalidValue;
 }
 EXPORT int cuDeviceGetName(char *name, int length, int) {
   std::strncpy(name, "Emulated GPU", static_cast<size_t>(length));
@@ -128,14 +192,31 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {
   int capability = 0;
   environment("SPUTNIK_FAKE_CUDA_CAPABILITY", "90")
       .getAsInteger(10, capability);
-  *value = attribute == 75 ? capability / 10 : capability % 10;
-  return kSuccess;
+  switch (attribute) {
+  case kProcessors:
+    *value = 2;
+    return kSuccess;
+  case kL2Bytes:
+    *value = 64 << 10;
+    return kSuccess;
+  case kMajor:
+    *value = capability / 10;
+    return kSuccess;
+  case kMinor:
+    *value = capability % 10;
+    return kSuccess;
+  default:
+    return kInvalidValue;
+  }
 }
 EXPORT int cuDevicePrimaryCtxRetain(void **context, int) {
   *context = &state;
   return kSuccess;
 }
-EXPORT int cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
+EXPORT int cuDevicePrimaryCtxRelease_v2(int) {
+  report();
+  return kSuccess;
+}
 EXPORT int cuCtxSetCurrent(void *) { return kSuccess; }
 
 EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total) {
@@ -173,6 +254,9 @@ EXPORT int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes,
                                 void *) {
   if (!isAllocated(to, bytes))
     return kInvalidValue;
+  state.largestCopy = std::max(state.largestCopy, bytes);
+  if (hasFault("lost-early") && bytes > kSmallMemory)
+    return kUnknown;
   std::memcpy(reinterpret_cast<void *>(to), from, bytes);
   return kSuccess;
 }
@@ -180,6 +264,42 @@ EXPORT int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *) {
   if (!isAllocated(from, bytes))
     return kInvalidValue;
   std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
+  return kSuccess;
+}
+EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes,
+                                void *) {
+  if (!isAllocated(to, bytes) || !isAllocated(from, bytes))
+    return kInvalidValue;
+  std::memcpy(reinterpret_cast<void *>(to),
+              reinterpret_cast<const void *>(from), bytes);
+  return kSuccess;
+}
+EXPORT int cuMemHostAlloc(void **memory, size_t bytes, unsigned) {
+  *memory = std::malloc(bytes);
+  return *memory ? kSuccess : kOutOfMemory;
+}
+EXPORT int cuMemFreeHost(void *memory) {
+  std::free(memory);
+  return kSuccess;
+}
+EXPORT int cuEventSynchronize(void *) { return kSuccess; }
+EXPORT int cuEventCreate(void **event, unsigned) {
+  *event = new Clock::time_point();
+  return kSuccess;
+}
+EXPORT int cuEventDestroy_v2(void *event) {
+  delete static_cast<Clock::time_point *>(event);
+  return kSuccess;
+}
+EXPORT int cuEventRecord(void *event, void *) {
+  *static_cast<Clock::time_point *>(event) = Clock::now();
+  return kSuccess;
+}
+EXPORT int cuEventElapsedTime(float *milliseconds, void *start, void *end) {
+  const std::chrono::duration<float, std::milli> elapsed =
+      *static_cast<Clock::time_point *>(end) -
+      *static_cast<Clock::time_point *>(start);
+  *milliseconds = elapsed.count();
   return kSuccess;
 }
 EXPORT int cuStreamCreate(void **stream, unsigned) {
@@ -192,16 +312,24 @@ EXPORT int cuStreamSynchronize(void *) {
 }
 
 EXPORT int cuModuleLoadDataEx(void **module, const void *image, unsigned, int *,
-                              void **) {
+                              void **values) {
+  if (hasFault("old-ptx")) {
+    // The log comes before its size.
+    std::strncpy(static_cast<char *>(values[0]),
+                 "ptxas application ptx input, line 9; fatal   : Unsupported "
+                 ".version 8.0; current version is '7.8'\nptxas fatal   : Ptx "
+                 "assembly aborted due to errors",
+                 reinterpret_cast<size_t>(values[1]) - 1);
+    return kUnsupportedPtx;
+  }
   state.ptx = static_cast<const char *>(image);
   if (state.ptx.find(".version") == std::string::npos)
     return kInvalidImage;
   auto context = std::make_unique<llvm::LLVMContext>();
   llvm::SMDiagnostic diagnostic;
-  auto ir = llvm::parseIRFile(environment("SPUTNIK_FAKE_CUDA_IR", ""),
-                              diagnostic, *context);
+  auto ir = llvm::parseIRFile(kernelsPath(), diagnostic, *context);
   if (!ir) {
-    llvm::errs() << "fake CUDA: SPUTNIK_FAKE_CUDA_IR: "
+    llvm::errs() << "fake CUDA: " << kernelsPath() << ": "
                  << diagnostic.getMessage() << "\n";
     return kInvalidImage;
   }
@@ -242,8 +370,8 @@ EXPORT int cuLaunchKernel(void *function, unsigned gridX, unsigned gridY,
       sharedBytes > kernel->sharedLimit)
     return kInvalidValue;
   Launch launch{kernel, {gridX, gridY, blockX, sharedBytes}, {}};
-  for (unsigned i = 0; i < gpu::kNumArguments; ++i) {
-    const size_t bytes = i < gpu::kRows ? sizeof(uint64_t) : sizeof(int32_t);
+  for (auto [i, bytes] : llvm::enumerate(
+           state.emulator->getArgumentBytes(kernel->name))) {
     const auto *from = static_cast<const uint8_t *>(arguments[i]);
     launch.arguments.emplace_back(from, from + bytes);
   }

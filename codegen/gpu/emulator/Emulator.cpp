@@ -84,7 +84,7 @@ Emulator::create(std::unique_ptr<Module> module,
     if (!address)
       return address.takeError();
     emulator->entries[signature.name] = {address->toPtr<Grid::Entry>(),
-                                         signature.arguments};
+                                         signature.argumentBytes};
   }
   emulator->jit = std::move(*jit);
   return emulator;
@@ -102,19 +102,15 @@ void Emulator::removeBuffer(void *data) {
   });
 }
 
-unsigned Emulator::getArguments(StringRef name) const {
-  auto entry = entries.find(name);
-  return entry == entries.end() ? 0 : entry->second.arguments;
-}
-
 Error Emulator::launch(StringRef kernel, Grid::Shape shape,
                        ArrayRef<void *> arguments) {
   auto entry = entries.find(kernel);
   if (entry == entries.end())
     return createStringError("there is no kernel '%s'", kernel.str().c_str());
-  if (arguments.size() != entry->second.arguments)
-    return createStringError("%s takes %u arguments, found %zu",
-                             kernel.str().c_str(), entry->second.arguments,
+  if (arguments.size() != entry->second.argumentBytes.size())
+    return createStringError("%s takes %zu arguments, found %zu",
+                             kernel.str().c_str(),
+                             entry->second.argumentBytes.size(),
                              arguments.size());
   if (shape.threads == 0 || shape.threads > 1024 || shape.threads % 32)
     return createStringError("%s: blocks of %u threads, expected whole warps "

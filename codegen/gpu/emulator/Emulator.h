@@ -44,8 +44,10 @@ public:
   void removeBuffer(void *data);
 
   bool hasKernel(llvm::StringRef name) const { return entries.count(name); }
-  /// Arguments of a kernel.
-  unsigned getArguments(llvm::StringRef name) const;
+  /// The sizes of the arguments of a kernel that there is.
+  llvm::ArrayRef<unsigned> getArgumentBytes(llvm::StringRef name) const {
+    return entries.find(name)->second.argumentBytes;
+  }
 
   /// Runs a kernel to its end; `arguments` are the addresses of its arguments,
   /// as for cuLaunchKernel.
@@ -59,7 +61,7 @@ public:
 private:
   struct Entry {
     Grid::Entry function;
-    unsigned arguments;
+    std::vector<unsigned> argumentBytes;
   };
 
   Emulator() = default;

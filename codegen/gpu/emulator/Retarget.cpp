@@ -171,8 +171,11 @@ sputnik::gpu::retargetKernels(Module &kernels,
     kernel->setCallingConv(CallingConv::C);
     kernel->setAttributes({});
     addEntrance(*kernel);
-    signatures.push_back(
-        {kernel->getName().str(), static_cast<unsigned>(kernel->arg_size())});
+    KernelSignature &signature =
+        signatures.emplace_back(KernelSignature{kernel->getName().str(), {}});
+    for (const auto &argument : kernel->args())
+      signature.argumentBytes.push_back(static_cast<unsigned>(
+          kernels.getDataLayout().getTypeStoreSize(argument.getType())));
   }
   return signatures;
 }

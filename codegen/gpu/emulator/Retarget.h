@@ -27,7 +27,7 @@ inline constexpr llvm::StringLiteral kEnterSuffix = ".enter";
 /// What a kernel is called with.
 struct KernelSignature {
   std::string name;
-  unsigned arguments;
+  std::vector<unsigned> argumentBytes;
 };
 
 /// Turns the LLVM IR of kernels, made for the NVPTX back end, into code for the

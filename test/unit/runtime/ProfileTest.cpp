@@ -1,6 +1,7 @@
 //===- ProfileTest.cpp - Tests of profiles --------------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/Profile.h"
+#include "runtime/RegionRates.h"
 #include "SomeModel.h"
 #include "TemporaryFolder.h"
 #include "runtime/Session.h"
@@ -80,6 +81,61 @@ TEST(Profile, GivesTimesOfAllThreads) {
       {"tid", 1},      {"ts", 1.0},       {"dur", 3.0},   {"args", {{"layer", 7}}}};
   EXPECT_EQ(trace[4], expected);
   EXPECT_FALSE(trace[5].contains("args"));
+}
+
+/// One region that does something of everything.
+static abi::Model modelOf(const abi::Region &region) {
+  abi::Model model = sputnik_model;
+  model.regions = &region;
+  model.regionCount = 1;
+  return model;
+}
+
+TEST(RegionRates, LeaveTheLaunchOutAndTakeTheNearerLimit) {
+  const abi::Region region = {.name = "down",
+                              .phase = "prefill",
+                              .weightBytes = 1000,
+                              .macs = 500,
+                              .positionBytes = 10,
+                              .positionMacs = 3,
+                              .perOutput = 0};
+  const abi::Model model = modelOf(region);
+  Result<Profile> profile = Profile::create(model, 1);
+  ASSERT_TRUE(profile);
+  note(*profile->threads(), {1000, 6000, 0, 0});
+  const std::vector<RegionRate> rates =
+      rateRegions(*profile, {1e9, 1e12, 1e-6}, {}, {.rows = 4, .positions = 50});
+  ASSERT_EQ(rates.size(), 1u);
+  // 1500 bytes and 4 rows of 650 multiply-adds in 4 us.
+  EXPECT_DOUBLE_EQ(rates[0].microseconds, 5);
+  EXPECT_NEAR(rates[0].bytesPerSecond, 1500 / 4e-6, 1);
+  EXPECT_NEAR(rates[0].operationsPerSecond, 2 * 4 * 650 / 4e-6, 1);
+  EXPECT_NEAR(rates[0].fraction, 0.375, 1e-6);
+  EXPECT_EQ(tableOf(rates, {1e9, 1e12, 1e-6}),
+            "phase    region                           runs   median us     "
+            "GB/s    TOP/s limit %  time %\n"
+            "prefill  down                                1         5.0      "
+            "0.4      0.0    37.5   100.0\n"
+            "limits: 1.0 GB/s read, 1.0 TOP/s; of a median, 1.0 us are a kernel "
+            "that does nothing, which rates leave out\n");
+}
+
+TEST(RegionRates, CountOneRowWhereOnlyOutputsCount) {
+  const abi::Region region = {.name = "head",
+                              .phase = "prefill",
+                              .weightBytes = 1000,
+                              .macs = 1000,
+                              .positionBytes = 0,
+                              .positionMacs = 0,
+                              .perOutput = 1};
+  const abi::Model model = modelOf(region);
+  Result<Profile> profile = Profile::create(model, 1);
+  ASSERT_TRUE(profile);
+  note(*profile->threads(), {1000, 3000, 0, abi::kNoLayer});
+  const std::vector<RegionRate> rates =
+      rateRegions(*profile, {1e9, 1e12, 0}, {}, {.rows = 64, .positions = 32});
+  ASSERT_EQ(rates.size(), 1u);
+  EXPECT_NEAR(rates[0].operationsPerSecond, 2 * 1000 / 2e-6, 1);
 }
 
 TEST(Profile, KeepsTheLatest) {
