@@ -1,86 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""compare.py EXECUTABLE GGUF ROUNDS: prefill of 512 tokens and decode of 64, in
-turn in an executable of Sputnik and in llama.cpp, on 2 threads. Prints medians,
-the read bandwidth that Sputnik measured beside, and ratios."""
+"""compare.py EXECUTABLE WORK ROUNDS PROMPT: prefill of PROMPT tokens and decode of
+64 after it, in turn in an executable of Sputnik and in each peer, on 2 threads,
+with the random models that `run` left in WORK. Prints medians, the read bandwidth
+that Sputnik measured beside, and ratios."""
 
-import ctypes
 import json
+import os
 import statistics
 import subprocess
 import sys
-import time
 
-import llama_cpp
-
-PROMPT, GEN, THREADS = 512, 64, 2
+GEN, THREADS = 64, 2
+PEERS = [("llama.cpp", "q4_0", 4.5), ("ik_llama.cpp", "iq4_ks", 4.25)]
 
 
 class Peer:
-    """llama.cpp with one conversation."""
+    def __init__(self, engine, matrix, bits, work, prompt):
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "engine.py")
+        self.process = subprocess.Popen(
+            [sys.executable, script, engine, f"{work}/{matrix}.gguf", prompt, str(GEN),
+             str(THREADS)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, bufsize=1)
+        self.name = f"{engine} {self.answer()} {matrix}"
+        self.bits = bits
 
-    def __init__(self, path):
-        llama_cpp.llama_backend_init()
-        self.quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
-        llama_cpp.llama_log_set(self.quiet, ctypes.c_void_p(0))
-        self.model = llama_cpp.llama_model_load_from_file(
-            path.encode(), llama_cpp.llama_model_default_params())
-        if not self.model:
-            sys.exit(f"{path}: llama.cpp cannot load it")
-        params = llama_cpp.llama_context_default_params()
-        params.n_ctx, params.n_batch, params.n_ubatch = 1024, PROMPT, PROMPT
-        params.n_threads = params.n_threads_batch = THREADS
-        self.context = llama_cpp.llama_init_from_model(self.model, params)
-
-    def feed(self, tokens):
-        array = (llama_cpp.llama_token * len(tokens))(*tokens)
-        status = llama_cpp.llama_decode(
-            self.context, llama_cpp.llama_batch_get_one(array, len(tokens)))
-        if status:
-            sys.exit(f"llama_decode: {status}")
-        llama_cpp.llama_get_logits(self.context)  # Waits for the result.
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{' '.join(self.process.args)}: failed")
+        return line.strip()
 
     def round(self):
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
-        start = time.monotonic()
-        self.feed([1000 + i for i in range(PROMPT)])
-        middle = time.monotonic()
-        for i in range(GEN):
-            self.feed([2000 + i])
-        end = time.monotonic()
-        return PROMPT / (middle - start), GEN / (end - middle)
+        self.process.stdin.write("\n")
+        return [float(number) for number in self.answer().split()]
 
 
-def sputnik_round(executable):
+def sputnik_round(executable, prompt):
     out = subprocess.run(
-        [executable, "bench", "--prompt", str(PROMPT), "--gen", str(GEN),
-         "--context", str(PROMPT), "--repeat", "1", "--threads", str(THREADS), "--json"],
+        [executable, "bench", "--prompt", prompt, "--gen", str(GEN), "--context", prompt,
+         "--repeat", "1", "--threads", str(THREADS), "--json"],
         check=True, capture_output=True, text=True).stdout
     result = json.loads(out)
     return result["prefill_tok_s"], result["decode_tok_s"], result["read_gb_s"]
 
 
-def main(executable, path, rounds):
-    peer = Peer(path)
-    peer.round()
-    ours, theirs = [], []
+def main(executable, work, rounds, prompt):
+    peers = [Peer(*peer, work, prompt) for peer in PEERS]
+    ours, theirs = [], [[] for _ in peers]
     for _ in range(int(rounds)):
-        ours.append(sputnik_round(executable))
-        theirs.append(peer.round())
+        ours.append(sputnik_round(executable, prompt))
+        for peer, rows in zip(peers, theirs):
+            rows.append(peer.round())
 
     def medians(rows):
         return [statistics.median(column) for column in zip(*rows)]
 
+    def ratio(rows, column):
+        return statistics.median(a[column] / b[column] for a, b in zip(ours, rows))
+
     prefill, decode, read = medians(ours)
-    peer_prefill, peer_decode = medians(theirs)
-    print("| engine | prefill of 512, tokens/s | decode after 512, tokens/s |")
-    print("|---|---|---|")
-    print(f"| Sputnik q4 | {prefill:.0f} | {decode:.1f} |")
-    print(f"| llama.cpp Q4_0 (llama-cpp-python {llama_cpp.__version__}) "
-          f"| {peer_prefill:.0f} | {peer_decode:.1f} |")
-    print(f"| ratio, median of rounds "
-          f"| {statistics.median(a[0] / b[0] for a, b in zip(ours, theirs)):.2f} "
-          f"| {statistics.median(a[1] / b[1] for a, b in zip(ours, theirs)):.2f} |")
-    print(f"\nrounds: {rounds}, threads: {THREADS}, read bandwidth: {read:.1f} GB/s")
+    print(f"| engine | bits a weight | prefill of {prompt}, tokens/s | Sputnik's ratio "
+          f"| decode after {prompt}, tokens/s | Sputnik's ratio |")
+    print("|---|---|---|---|---|---|")
+    print(f"| Sputnik q4 | 4.27 | {prefill:.0f} | | {decode:.1f} | |")
+    for peer, rows in zip(peers, theirs):
+        prefill, decode = medians(rows)
+        print(f"| {peer.name} | {peer.bits} | {prefill:.0f} | {ratio(rows, 0):.2f} "
+              f"| {decode:.1f} | {ratio(rows, 1):.2f} |")
+    print(f"\nrounds: {rounds}, threads: {THREADS}, read bandwidth: {read:.1f} GB/s; "
+          "ratios are medians over rounds")
 
 
 if __name__ == "__main__":

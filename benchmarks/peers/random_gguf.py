@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""random_gguf.py CONFIG OUT: a GGUF file (v3) of a qwen2 model's shape with random
-Q4_0 matrices and no tokenizer. It is written as a stream: memory does not grow
-with the model."""
+"""random_gguf.py CONFIG TYPE OUT: a GGUF file (v3) of a qwen2 model's shape with
+random matrices of TYPE (q4_0, or iq4_ks of ik_llama.cpp) and no tokenizer. It is
+written as a stream: memory does not grow with the model."""
 
 import json
 import os
@@ -9,10 +9,34 @@ import struct
 import sys
 
 U32, F32, STRING = 4, 6, 8
-TYPE_F32, TYPE_Q4_0 = 0, 2
+TYPE_F32 = 0
 ALIGNMENT = 32
-BLOCK_VALUES, BLOCK_BYTES = 32, 18
-SCALE = struct.pack("<e", 0.005)
+
+
+class MatrixType:
+    """A type of matrices: rows of `head`, then blocks of random bytes that begin
+    with `scale`."""
+
+    def __init__(self, number, values, size, scale=b"", head=b""):
+        self.number, self.values, self.size = number, values, size
+        self.scale, self.head = scale, head
+
+    def row_bytes(self, columns):
+        if columns % self.values:
+            sys.exit(f"a row of {columns} has no whole blocks of {self.values}")
+        return len(self.head) + columns // self.values * self.size
+
+    def row(self, columns):
+        blocks = bytearray(os.urandom(self.row_bytes(columns) - len(self.head)))
+        for i, byte in enumerate(self.scale):
+            blocks[i::self.size] = bytes([byte]) * (columns // self.values)
+        return self.head + blocks
+
+
+MATRIX_TYPES = {
+    "q4_0": MatrixType(2, 32, 18, scale=struct.pack("<e", 0.005)),
+    "iq4_ks": MatrixType(144, 256, 136, head=struct.pack("<f", 5e-6)),
+}
 
 
 def string(text):
@@ -44,7 +68,7 @@ def metadata(config):
 
 
 def tensors(config):
-    """(name, [rows, columns] or [columns]) of each; matrices are Q4_0."""
+    """(name, [rows, columns] or [columns]) of each."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     kv = hidden // config["num_attention_heads"] * config["num_key_value_heads"]
     yield "token_embd.weight", [config["vocab_size"], hidden]
@@ -65,36 +89,29 @@ def tensors(config):
             yield f"blk.{layer}.{part}", shape
 
 
-def tensor_bytes(shape):
-    if len(shape) == 1:
-        return 4 * shape[0]
-    return shape[0] * shape[1] // BLOCK_VALUES * BLOCK_BYTES
+def tensor_bytes(shape, matrix):
+    return 4 * shape[0] if len(shape) == 1 else shape[0] * matrix.row_bytes(shape[1])
 
 
 def padding(size):
     return bytes(-size % ALIGNMENT)
 
 
-def write_tensor(out, shape):
+def write_tensor(out, shape, matrix):
     if len(shape) == 1:
         out.write(struct.pack("<f", 1.0) * shape[0])
     else:
-        blocks = shape[0] * shape[1] // BLOCK_VALUES
-        while blocks:
-            count = min(blocks, 1 << 14)
-            chunk = bytearray(os.urandom(count * BLOCK_BYTES))
-            chunk[0::BLOCK_BYTES] = SCALE[:1] * count
-            chunk[1::BLOCK_BYTES] = SCALE[1:] * count
-            out.write(chunk)
-            blocks -= count
-    out.write(padding(tensor_bytes(shape)))
+        for _ in range(shape[0]):
+            out.write(matrix.row(shape[1]))
+    out.write(padding(tensor_bytes(shape, matrix)))
 
 
-def main(config_path, path):
+def main(config_path, type_name, path):
     with open(config_path, encoding="utf-8") as file:
         config = json.load(file)
     if config["model_type"] != "qwen2":
         sys.exit(f"{config_path}: model_type is {config['model_type']}, expected qwen2")
+    matrix = MATRIX_TYPES[type_name]
     fields, parts = metadata(config), list(tensors(config))
     head = b"GGUF" + struct.pack("<IQQ", 3, len(parts), len(fields))
     for key, kind, content in fields:
@@ -103,12 +120,13 @@ def main(config_path, path):
     for name, shape in parts:
         head += string(name) + struct.pack("<I", len(shape))
         head += b"".join(struct.pack("<Q", n) for n in reversed(shape))
-        head += struct.pack("<IQ", TYPE_F32 if len(shape) == 1 else TYPE_Q4_0, offset)
-        offset += tensor_bytes(shape) + len(padding(tensor_bytes(shape)))
+        head += struct.pack("<IQ", TYPE_F32 if len(shape) == 1 else matrix.number, offset)
+        size = tensor_bytes(shape, matrix)
+        offset += size + len(padding(size))
     with open(path + ".part", "wb") as out:
         out.write(head + padding(len(head)))
         for _, shape in parts:
-            write_tensor(out, shape)
+            write_tensor(out, shape, matrix)
     os.rename(path + ".part", path)
 
 
