@@ -72,6 +72,22 @@ void Kernel::callPtx(StringRef name, ValueRange operands, StringRef assembly,
   callPtx(name, Type(), operands, assembly, constraints, PtxEffect::Any);
 }
 
+void Kernel::awaitPrevious() {
+  if (!startsEarly())
+    return;
+  NVVM::GriddepcontrolOp::create(b, loc,
+                                 NVVM::GridDepActionKind::launch_dependents);
+  // LLVM 22 believes of its intrinsic that it has nothing to do with memory, and
+  // would move loads over it.
+  callPtx(kAwaitPrevious, {}, "griddepcontrol.wait;", "~{memory}");
+}
+
+void Kernel::prefetch(Value ptr, Value bytes) {
+  Value size = arith::TruncIOp::create(b, loc, b.getI32Type(), bytes);
+  NVVM::CpAsyncBulkPrefetchOp::create(
+      b, loc, inSpace(ptr, NVVM::NVVMMemorySpace::Global), size, Value());
+}
+
 Value Kernel::loadStreamed(Value ptr) {
   return callPtx("load.streamed.v4", vecType(4, b.getI32Type()), {ptr},
                  "ld.global.nc.L1::no_allocate.L2::128B.v4.b32 "

@@ -37,6 +37,9 @@ public:
   struct Shape {
     uint32_t blocksX, blocksY, threads;
     uint64_t sharedBytes;
+    /// Started while what is launched before still runs: until a thread waits
+    /// for that, it may use constant buffers alone.
+    bool early = false;
   };
 
   Grid(Shape shape, Entry entry, void *const *arguments,
@@ -59,6 +62,9 @@ public:
   void check(const void *ptr, uint64_t bytes, uint64_t alignment, bool writes);
   /// Waits in barrier `id` for `count` threads of the block, 0 for all.
   void barrier(uint32_t id = 0, uint32_t count = 0);
+  /// Like check, of bytes that are only brought nearer.
+  void prefetch(const void *ptr, uint64_t bytes);
+  void awaitPrevious() { current->waited = true; }
   static constexpr uint32_t kLanes = 32;
   static constexpr uint32_t kWarpgroup = 4 * kLanes;
   /// What the lanes of a warp (of a warpgroup) brought to where they meet, by
@@ -113,6 +119,7 @@ private:
   struct Thread {
     Block *block;
     uint32_t index;
+    bool waited; ///< For the launch before.
     enum { Ready, InBarrier, InGroup, InPhase, Done } state;
     llvm::StringRef operation; ///< That it waits in.
     uint32_t lanes; ///< Of the group that it meets.
@@ -153,6 +160,10 @@ private:
     const void *barrier;
   };
 
+  /// Looks for [ptr, ptr + bytes) in the buffers; fails where it is in none that
+  /// `may` accepts.
+  void find(const void *ptr, uint64_t bytes, const char *verb,
+            llvm::function_ref<bool(const EmulatedBuffer &)> may);
   static void enter(void *thread);
   void startBlock(Block &block);
   void finishBlock(Block &block);

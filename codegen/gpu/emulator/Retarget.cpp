@@ -28,6 +28,12 @@ static Error replaceWrapper(Function &wrapper, StringRef name,
                                     wrapper.getArg(0), Align(16)));
     return Error::success();
   }
+  if (name == kAwaitPrevious) {
+    b.CreateCall(wrapper.getParent()->getOrInsertFunction(
+        (kEmulatedPrefix + name).str(), wrapper.getFunctionType()));
+    b.CreateRetVoid();
+    return Error::success();
+  }
   auto [base, last] = name.rsplit('.');
   uint32_t number = 0;
   const bool isNumbered = !last.getAsInteger(10, number);

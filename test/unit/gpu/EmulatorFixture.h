@@ -21,6 +21,10 @@ declare i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
 declare void @llvm.nvvm.barrier.cta.sync.aligned.all(i32)
 declare void @llvm.nvvm.bar.warp.sync(i32)
 declare i32 @llvm.nvvm.shfl.sync.bfly.i32(i32, i32, i32, i32)
+declare void @llvm.nvvm.cp.async.bulk.prefetch.L2(ptr addrspace(1), i32, i64, i1)
+define internal void @sputnik.ptx.griddepcontrol.wait() noinline {
+  ret void
+}
 declare i32 @llvm.nvvm.idp4a.s.s(i32, i32, i32)
 declare i32 @llvm.nvvm.prmt(i32, i32, i32)
 declare void @llvm.nvvm.cp.async.cg.shared.global.16.s(ptr addrspace(3), ptr addrspace(1), i32)
@@ -55,11 +59,12 @@ protected:
     void *out = memory.data();
     int32_t n = 7;
     llvm::Error error = (*emulator)->launch(
-        "k", {blocks, 1, threads, sharedBytes}, {&out, &n});
+        "k", {blocks, 1, threads, sharedBytes, early}, {&out, &n});
     return toString(std::move(error));
   }
 
   std::string outside; ///< Further declarations.
+  bool early = false;  ///< Started before the launch before has ended.
   uint64_t sharedBytes = 1024;
   std::vector<uint32_t> memory = std::vector<uint32_t>(64);
 };

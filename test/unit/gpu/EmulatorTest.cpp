@@ -391,5 +391,37 @@ TEST_F(EmulatorTest, UnknownIntrinsic) {
             "the emulator does not know llvm.nvvm.ex2.approx.f32");
 }
 
+TEST_F(EmulatorTest, EarlyStart) {
+  early = true;
+  EXPECT_EQ(run(threadPtr + R"(
+  %near = addrspacecast ptr %out to ptr addrspace(1)
+  call void @llvm.nvvm.cp.async.bulk.prefetch.L2(ptr addrspace(1) %near, i32 256, i64 0, i1 false)
+  call void @sputnik.ptx.griddepcontrol.wait()
+  store i32 %n, ptr %at
+)"),
+            "");
+  EXPECT_EQ(memory, std::vector<uint32_t>(64, 7));
+  EXPECT_EQ(run(threadPtr + R"(
+  %v = load i32, ptr %at
+  call void @sputnik.ptx.griddepcontrol.wait()
+  store i32 %v, ptr %at
+)",
+                1, 32),
+            "k: block (0, 0) thread 31: reads 4 bytes at byte 124 of out, a "
+            "buffer with 256 bytes, not having waited for the launch before");
+  EXPECT_EQ(run("", 1, 32), "k: block (0, 0) thread 31: ends without having "
+                            "waited for the launch before");
+  EXPECT_EQ(run(R"(
+  %far = getelementptr i8, ptr %out, i32 16
+  %near = addrspacecast ptr %far to ptr addrspace(1)
+  call void @llvm.nvvm.cp.async.bulk.prefetch.L2(ptr addrspace(1) %near, i32 256, i64 0, i1 false)
+  call void @sputnik.ptx.griddepcontrol.wait()
+)",
+                1, 32),
+            "k: block (0, 0) thread 31: prefetches 256 bytes at byte 16 of "
+            "out, a buffer with 256 bytes, not having waited for the launch "
+            "before");
+}
+
 } // namespace
 } // namespace sputnik::testing

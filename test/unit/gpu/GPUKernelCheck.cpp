@@ -14,9 +14,9 @@ static constexpr int64_t prefillRows = 35, morePrefillRows = 75;
 
 const std::vector<int> kernelOptLevels = {3};
 const std::vector<r1::Scheme> kernelBlockSchemes = {
-    r1::Scheme::Q8, r1::Scheme::Q4, r1::Scheme::Q4Plain};
-const std::vector<r1::Scheme> kernelExpertSchemes = {r1::Scheme::F32,
-                                                     r1::Scheme::BF16};
+    r1::Scheme::Q8, r1::Scheme::Q4, r1::Scheme::Q4Plain, r1::Scheme::FP8};
+const std::vector<r1::Scheme> kernelExpertSchemes = {
+    r1::Scheme::F32, r1::Scheme::BF16, r1::Scheme::FP8};
 
 /// The chips whose kernels differ from those of the first; and that one with
 /// two multiprocessors, whose blocks take tiles in turn.

@@ -1,8 +1,9 @@
 #!/bin/sh
-# assemble.sh SPUTNIK PTXAS MODEL FOLDER CHIP SCHEME: assembles a model's kernels
-# and prints what each needs. Fails on a remark that ptxas serialises products.
+# assemble.sh SPUTNIK PTXAS MODEL FOLDER CHIP SCHEME [OPTION]: assembles a model's
+# kernels and prints what each needs. Fails on a remark that ptxas serialises
+# products.
 set -eu
-"$1" compile "$3" --weights=random --target="$5" --quant="$6" --emit=asm -o "$4/k.ptx"
+"$1" compile "$3" --weights=random --target="$5" --quant="$6" ${7:+"$7"} --emit=asm -o "$4/k.ptx"
 "$2" -v -arch="$5" "$4/k.ptx" -o "$4/k.cubin" 2> "$4/log" || { cat "$4/log"; exit 1; }
 # Remarks on products of warpgroups that do not overlap.
 ! grep 'C75[0-9][0-9]' "$4/log" || exit 1
