@@ -172,6 +172,12 @@ public:
   mlir::Value warpMax(mlir::Value value, int64_t from = 1);
   /// The sum over all threads of the team, the same in each.
   mlir::Value teamSum(mlir::Value value);
+  /// The sum of an i32 over the threads before this one in the block, and over
+  /// all.
+  struct Scan {
+    mlir::Value before, total;
+  };
+  Scan teamScan(mlir::Value value);
   /// Whether this block is the last of `count` to come here with this
   /// `counter`, which is zero again then. The last one sees what the others
   /// wrote to memory before.
@@ -200,6 +206,8 @@ public:
   /// address of row l % 8 of matrix l / 8.
   llvm::SmallVector<mlir::Value> loadMatrices(mlir::Value row,
                                               bool transposed = false);
+  /// Two floats as bf16 in one register, the first in the low half.
+  mlir::Value packPair(mlir::Value low, mlir::Value high);
   /// a b + sums: f32 of bf16 pairs, or i32 of bytes, as the sums are.
   llvm::SmallVector<mlir::Value> multiplyMatrices(mlir::ValueRange a,
                                                   mlir::ValueRange b,
