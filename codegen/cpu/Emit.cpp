@@ -97,6 +97,17 @@ Value Emit::loadAsF32(Type element, Value ptr, int64_t lanes) {
   return arith::ExtFOp::create(b, loc, wide, value);
 }
 
+std::pair<Value, Value> Emit::widenPairs(Value words) {
+  Type type = words.getType();
+  Value low = arith::ShLIOp::create(b, loc, words, splat(type, 16));
+  Value high = arith::AndIOp::create(b, loc, words,
+                                     splat(type, int32_t(0xffff0000)));
+  auto asF32 = [&](Value v) -> Value {
+    return arith::BitcastOp::create(b, loc, f32Vec(lanesOf(words)), v);
+  };
+  return {asF32(low), asF32(high)};
+}
+
 void Emit::storeFromF32(Value value, Type element, Value ptr) {
   if (!element.isF32()) {
     int64_t lanes = lanesOf(value);

@@ -70,6 +70,8 @@ public:
   void keepMemoryOrder();
   /// Loads `lanes` stored values (f32 or bf16) as f32; a scalar for one lane.
   mlir::Value loadAsF32(mlir::Type element, mlir::Value ptr, int64_t lanes = 1);
+  /// 16 words, of two bf16 each, as f32: the lower ones and the upper ones.
+  std::pair<mlir::Value, mlir::Value> widenPairs(mlir::Value words);
   /// Stores f32 values as `element`.
   void storeFromF32(mlir::Value value, mlir::Type element, mlir::Value ptr);
   static int64_t bytesOf(mlir::Type element) {

@@ -38,6 +38,14 @@ struct HeadMatrices {
   int64_t columns;
   int64_t rows; ///< Of one head.
   Value base;
+  /// Multiplies f32 rows; of packed matrices alone.
+  std::optional<DotPrimitive> dot;
+
+  /// Called once, before multiply().
+  void prepare(Phase &p) {
+    dot = *DotPrimitive::get(encoding, p.f32Type(), p.target);
+    dot->prepare(p);
+  }
 
   SmallVector<Value> panelsAt(Phase &p, Value head, Value panel,
                               int64_t count) const {
@@ -54,15 +62,15 @@ struct HeadMatrices {
   void multiply(Phase &p, Value head, int64_t features, int64_t panelsAtOnce,
                 ArrayRef<Value> inputs,
                 function_ref<void(Value panel, const TileSums &)> body) const {
-    DotPrimitive dot = *DotPrimitive::get(encoding, p.f32Type(), p.target);
     SmallVector<DotPrimitive::Row> inputRows;
     for (Value input : inputs)
-      inputRows.push_back(dot.rowAt(p, input, columns));
+      inputRows.push_back(dot->rowAt(p, input, columns));
     int64_t panels = llvm::divideCeil(features, kPanel);
     auto tiles = [&](int64_t first, int64_t last, int64_t count) {
       p.loop(p.i64(first), p.i64(last), count, [&](Value panel) {
-        body(panel, emitPanelTile(p, dot, columns,
-                                  panelsAt(p, head, panel, count), inputRows));
+        body(panel, emitPanelTile(p, *dot, columns,
+                                  panelsAt(p, head, panel, count), inputRows,
+                                  /*streams=*/inputRows.size() == 1));
       });
     };
     int64_t whole = panels / panelsAtOnce * panelsAtOnce;
@@ -80,6 +88,8 @@ public:
         keys(p, op, op.getKeysAttr()), values(p, op, op.getValuesAttr()),
         query(p.rows(op.getQuery())), rotaryQuery(p.rows(op.getRotary())),
         out(p.rows(op.getResult())) {
+    keys.prepare(p);
+    values.prepare(p);
     if (!cache.getElement().isF32())
       latents = p.allocateScratch(kBlock * cache.getDim() * 4 + 64);
     tile = p.target.getVectorRegisters() * p.target.getVectorBits() >= 32 * 512

@@ -310,12 +310,15 @@ static DotPrimitive prefillDot(func::FuncOp prefill, r1::TargetAttr target) {
   DotPrimitive dot = *DotPrimitive::get(
       r1::EncodingAttr::get(context, r1::Scheme::F32, 16, 1),
       Float32Type::get(context), target);
-  prefill.walk([&](r1::LinearOp linear) {
+  prefill.walk([&](r1::ProductInterface product) {
+    OpOperand *rows = product.getRoundableRows();
+    if (!rows)
+      return;
+    SmallVector<FlatSymbolRefAttr> matrices;
+    product.getMatrices(matrices);
     FailureOr<DotPrimitive> found = DotPrimitive::get(
-        r1::getEncoding(
-            r1::lookupWeightType(linear, linear.getWeightAttr())),
-        cast<RankedTensorType>(linear.getInput().getType()).getElementType(),
-        target);
+        r1::getEncoding(r1::lookupWeightType(product, matrices.front())),
+        getElementTypeOrSelf(rows->get().getType()), target);
     if (succeeded(found))
       dot = found->unpacks() ? found->getUnpacked() : *found;
   });
