@@ -54,6 +54,7 @@ public:
   mlir::Value div(mlir::Value a, int64_t c) { return div(a, i64(c)); }
   mlir::Value rem(mlir::Value a, int64_t c);
   mlir::Value min(mlir::Value a, mlir::Value c);
+  mlir::Value max(mlir::Value a, mlir::Value c);
   mlir::Value ceilDiv(mlir::Value a, int64_t c) { return div(add(a, c - 1), c); }
   mlir::Value less(mlir::Value a, mlir::Value c);
   mlir::Value equal(mlir::Value a, mlir::Value c);
@@ -95,6 +96,8 @@ public:
   mlir::Value reduceMax(mlir::Value v);
   /// e^x within 2 ulp for x <= 88; about the smallest normal far below.
   mlir::Value exp(mlir::Value x);
+  /// 2^x within 2 ulp for -126 <= x < 127; 2^-126 below.
+  mlir::Value exp2(mlir::Value x);
 
   // Control.
   using Body = llvm::function_ref<void(mlir::Value)>;
