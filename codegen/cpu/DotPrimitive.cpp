@@ -290,7 +290,7 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
     return kind == Kind::BF16Dot ? float8.pairs(e, loaded)
                                  : float8.floats(e, loaded);
   if (encoding.getScheme() == r1::Scheme::BF16) {
-    auto [even, odd] = e.widenPairs(loaded);
+    auto [even, odd] = widenPairs(e, loaded);
     return {even, odd};
   }
   bool integer = kind == Kind::Int8Dot;

@@ -56,7 +56,6 @@ Value Emit::rem(Value a, int64_t c) {
   return b.createOrFold<arith::RemUIOp>(loc, a, i64(c));
 }
 Value Emit::min(Value a, Value c) { return b.createOrFold<arith::MinSIOp>(loc, a, c); }
-Value Emit::max(Value a, Value c) { return b.createOrFold<arith::MaxSIOp>(loc, a, c); }
 Value Emit::less(Value a, Value c) {
   return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, a, c);
 }
@@ -96,17 +95,6 @@ Value Emit::loadAsF32(Type element, Value ptr, int64_t lanes) {
     return value;
   Type wide = lanes == 1 ? f32Type() : Type(f32Vec(lanes));
   return arith::ExtFOp::create(b, loc, wide, value);
-}
-
-std::pair<Value, Value> Emit::widenPairs(Value words) {
-  Type type = words.getType();
-  Value low = arith::ShLIOp::create(b, loc, words, splat(type, 16));
-  Value high = arith::AndIOp::create(b, loc, words,
-                                     splat(type, int32_t(0xffff0000)));
-  auto asF32 = [&](Value v) -> Value {
-    return arith::BitcastOp::create(b, loc, f32Vec(lanesOf(words)), v);
-  };
-  return {asF32(low), asF32(high)};
 }
 
 void Emit::storeFromF32(Value value, Type element, Value ptr) {
@@ -205,33 +193,6 @@ Value Emit::exp(Value x) {
   bits = arith::AddIOp::create(b, loc, bits, splat(intType, 127));
   bits = arith::ShLIOp::create(b, loc, bits, splat(intType, 23));
   return mulf(p, arith::BitcastOp::create(b, loc, type, bits));
-}
-
-// 2^x = 2^n 2^r with n = round(x), |r| <= 1/2. Adding 1.5 * 2^23 rounds to an
-// integer, which lies in the low bits of the sum and is shifted into the
-// exponent from there. 2^r is a minimax polynomial, off by 1e-7 at most.
-Value Emit::exp2(Value x) {
-  if (useLibm)
-    return math::Exp2Op::create(b, loc, x);
-  Type type = x.getType();
-  Type intType = isa<VectorType>(type)
-                     ? Type(vecType(lanesOf(x), b.getI32Type()))
-                     : Type(b.getI32Type());
-  auto c = [&](double value) { return splat(type, value); };
-  auto bits = [&](Value v) -> Value {
-    return arith::BitcastOp::create(b, loc, intType, v);
-  };
-  x = maxf(x, c(-126));
-  Value sum = addf(x, c(12582912));
-  Value r = subf(x, subf(sum, c(12582912)));
-  Value p = c(1.3264727e-3);
-  for (double coefficient : {9.6715127e-3, 5.5507337e-2, 2.4022242e-1,
-                             6.9314698e-1, 1.0})
-    p = fma(p, r, c(coefficient));
-  Value exponent =
-      arith::ShLIOp::create(b, loc, bits(sum), splat(intType, 23));
-  return arith::BitcastOp::create(
-      b, loc, type, arith::AddIOp::create(b, loc, bits(p), exponent));
 }
 
 void Emit::loop(Value begin, Value end, Value step, Body body) {

@@ -54,7 +54,6 @@ public:
   mlir::Value div(mlir::Value a, int64_t c) { return div(a, i64(c)); }
   mlir::Value rem(mlir::Value a, int64_t c);
   mlir::Value min(mlir::Value a, mlir::Value c);
-  mlir::Value max(mlir::Value a, mlir::Value c);
   mlir::Value ceilDiv(mlir::Value a, int64_t c) { return div(add(a, c - 1), c); }
   mlir::Value less(mlir::Value a, mlir::Value c);
   mlir::Value equal(mlir::Value a, mlir::Value c);
@@ -71,8 +70,6 @@ public:
   void keepMemoryOrder();
   /// Loads `lanes` stored values (f32 or bf16) as f32; a scalar for one lane.
   mlir::Value loadAsF32(mlir::Type element, mlir::Value ptr, int64_t lanes = 1);
-  /// 16 words, of two bf16 each, as f32: the lower ones and the upper ones.
-  std::pair<mlir::Value, mlir::Value> widenPairs(mlir::Value words);
   /// Stores f32 values as `element`.
   void storeFromF32(mlir::Value value, mlir::Type element, mlir::Value ptr);
   static int64_t bytesOf(mlir::Type element) {
@@ -96,8 +93,6 @@ public:
   mlir::Value reduceMax(mlir::Value v);
   /// e^x within 2 ulp for x <= 88; about the smallest normal far below.
   mlir::Value exp(mlir::Value x);
-  /// 2^x within 2 ulp for -126 <= x < 127; 2^-126 below.
-  mlir::Value exp2(mlir::Value x);
 
   // Control.
   using Body = llvm::function_ref<void(mlir::Value)>;

@@ -12,6 +12,32 @@ using namespace mlir;
 using namespace sputnik;
 using namespace sputnik::cpu;
 
+// 2^x = 2^n 2^r with n = round(x), |r| <= 1/2, for x below 127; 2^-126 far below.
+// Adding 1.5 * 2^23 rounds to an integer, which lies in the low bits of the sum
+// and is shifted into the exponent from there. 2^r is a minimax polynomial, off
+// by 1e-7 at most.
+static Value emitExp2(Emit &e, Value x) {
+  Type type = x.getType(), words = e.b.getI32Type();
+  if (auto vector = dyn_cast<VectorType>(type))
+    words = vector.clone(words);
+  auto c = [&](double value) { return e.splat(type, value); };
+  auto bits = [&](Value v) -> Value {
+    return arith::BitcastOp::create(e.b, e.loc, words, v);
+  };
+  x = e.maxf(x, c(-126));
+  Value sum = e.addf(x, c(12582912));
+  Value r = e.subf(x, e.subf(sum, c(12582912)));
+  Value power = c(1.3264727e-3);
+  for (double coefficient : {9.6715127e-3, 5.5507337e-2, 2.4022242e-1,
+                             6.9314698e-1, 1.0})
+    power = e.fma(power, r, c(coefficient));
+  Value exponent =
+      arith::ShLIOp::create(e.b, e.loc, bits(sum), e.splat(words, 23));
+  return arith::BitcastOp::create(
+      e.b, e.loc, type,
+      arith::AddIOp::create(e.b, e.loc, bits(power), exponent));
+}
+
 FlashAttention::FlashAttention(Phase &p, const Shape &shape, bool narrow)
     : p(p), shape(shape), product(p, narrow),
       valuePanels(llvm::divideCeil(shape.valueDim, kPanel)) {
@@ -66,6 +92,18 @@ void FlashAttention::storeValues(Value panel, Value position,
                     position, positions);
 }
 
+void FlashAttention::packKeys(Value panel, Value positions,
+                              int64_t stride) const {
+  product.packRows(rowOf(keys, panel, product.getPanelBytes(shape.keyDim)),
+                   positions, stride, shape.keyDim);
+}
+
+void FlashAttention::packValues(Value panel, Value positions,
+                                int64_t stride) const {
+  product.packColumns(values, product.getPanelBytes(kTile),
+                      p.mul(panel, kPanel), positions, stride, shape.valueDim);
+}
+
 void FlashAttention::emitScores(const Keys &keys, Value panels) const {
   auto score = [&](Value panel, int64_t together) {
     p.loop(p.i64(0), count, keys.tile.rows, [&](Value query) {
@@ -96,16 +134,20 @@ void FlashAttention::emitSoftmax(const Keys &keys, Value query, Value panels,
       p.splat(vector, -std::numeric_limits<double>::infinity());
   Value lanes = left ? laneIndices(p) : Value();
   Value row = rowOf(scores, query, kTile * 4);
-  auto load = [&](Value panel) -> Value {
-    Value score = p.load(vector, p.at(row, p.mul(panel, kPanel * 4)), 64);
+  // `other` where a position is not seen.
+  auto seenOr = [&](Value panel, Value x, Value other) -> Value {
     if (!left)
-      return score;
+      return x;
     Value here = arith::TruncIOp::create(p.b, p.loc, p.b.getI32Type(),
                                          p.sub(left, p.mul(panel, kPanel)));
     Value seen =
         arith::CmpIOp::create(p.b, p.loc, arith::CmpIPredicate::slt, lanes,
                               p.broadcast(here, kPanel));
-    return arith::SelectOp::create(p.b, p.loc, seen, score, minusInfinity);
+    return arith::SelectOp::create(p.b, p.loc, seen, x, other);
+  };
+  auto load = [&](Value panel) {
+    Value score = p.load(vector, p.at(row, p.mul(panel, kPanel * 4)), 64);
+    return seenOr(panel, score, minusInfinity);
   };
   Value peaks = p.loop(p.i64(0), panels, 1, {minusInfinity},
                        [&](Value panel, ValueRange m) -> SmallVector<Value> {
@@ -115,7 +157,7 @@ void FlashAttention::emitSoftmax(const Keys &keys, Value query, Value panels,
   Value before = p.load(p.f32Type(), maximum, 4);
   Value now = p.maxf(p.mulf(p.reduceMax(peaks), p.splat(p.f32Type(), factor)),
                      before);
-  Value fade = p.exp2(p.subf(before, now));
+  Value fade = emitExp2(p, p.subf(before, now));
   Value shift = p.broadcast(p.subf(p.f32(0.0f), now), kPanel);
   Value total = rowOf(totals, query, kPanel * 4);
   Value start =
@@ -123,7 +165,9 @@ void FlashAttention::emitSoftmax(const Keys &keys, Value query, Value panels,
   Value sum = p.loop(
       p.i64(0), panels, 1, {start},
       [&](Value panel, ValueRange sums) -> SmallVector<Value> {
-        Value e = p.exp2(p.fma(load(panel), p.splat(vector, factor), shift));
+        Value e = emitExp2(p, p.fma(load(panel), p.splat(vector, factor), shift));
+        // Exactly nothing: an instruction may round by what a sum leaves over.
+        e = seenOr(panel, e, p.splat(vector, 0.0));
         Value scales = keys.valueScales ? keys.valueScales(panel) : Value();
         product.storeRow(row, p.mul(panel, kPanel),
                          scales ? p.mulf(e, scales) : e);
@@ -209,6 +253,50 @@ void FlashAttention::attend(Value first, Value positions, Value seen) const {
     return product.multiply(panels, rows, shape.keyDim, zero);
   };
   attend({tile, multiply, nullptr}, first, positions, seen);
+}
+
+void FlashAttention::storePart(Value query, Value to) const {
+  p.store(p.load(p.f32Type(), rowOf(maxima, query, 4), 4), to, 4);
+  p.store(p.reduceAdd(p.load(p.f32Vec(kPanel),
+                             rowOf(totals, query, kPanel * 4), 64)),
+          p.at(to, 4), 4);
+  Value from = rowOf(sums, query, valueBytes());
+  p.loop(p.i64(0), p.i64(valueBytes()), kPanel * 4, [&](Value i) {
+    p.store(p.load(p.f32Vec(kPanel), p.at(from, i), 64),
+            p.at(p.at(to, 64), i), 64);
+  });
+}
+
+void FlashAttention::mergeParts(Value parts, Value partCount, Value to) const {
+  Type vector = p.f32Vec(kPanel);
+  auto forFeatures = [&](function_ref<Value(Value, Value)> next) {
+    p.loop(p.i64(0), p.i64(valueBytes()), kPanel * 4, [&](Value i) {
+      Value at = p.at(to, i);
+      p.store(next(i, p.load(vector, at, 64)), at, 64);
+    });
+  };
+  auto number = [&](Value part, int64_t offset) {
+    return p.load(p.f32Type(), p.at(part, offset), 4);
+  };
+  Value peak = p.loop(
+      p.i64(0), partCount, 1, {number(parts, 0)},
+      [&](Value i, ValueRange peak) -> SmallVector<Value> {
+        return {p.maxf(peak[0], number(rowOf(parts, i, getPartBytes()), 0))};
+      })[0];
+  forFeatures([&](Value, Value) { return p.splat(vector, 0.0); });
+  Value total = p.loop(
+      p.i64(0), partCount, 1, {p.f32(0.0f)},
+      [&](Value i, ValueRange total) -> SmallVector<Value> {
+        Value part = rowOf(parts, i, getPartBytes());
+        Value weight = emitExp2(p, p.subf(number(part, 0), peak));
+        forFeatures([&](Value i, Value sum) {
+          Value more = p.load(vector, p.at(p.at(part, 64), i), 64);
+          return p.fma(more, p.broadcast(weight, kPanel), sum);
+        });
+        return {p.fma(number(part, 4), weight, total[0])};
+      })[0];
+  Value inverse = p.broadcast(p.divf(p.f32(1.0f), total), kPanel);
+  forFeatures([&](Value, Value sum) { return p.mulf(sum, inverse); });
 }
 
 void FlashAttention::storeResult(Value query, Type element, Value to) const {

@@ -35,6 +35,9 @@ public:
   /// Positions that storeKeys() and storeValues() take at a time.
   int64_t getStep() const { return product.getStep(); }
 
+  /// What products take: bf16 or f32.
+  mlir::Type getElement() const { return product.getElement(); }
+
   /// Starts with `count` queries that have seen nothing.
   void begin(mlir::Value count);
   /// Positions that a query sees. Every query sees the first.
@@ -51,6 +54,13 @@ public:
   /// positions of a tile from `position` on.
   void storeValues(mlir::Value panel, mlir::Value position,
                    mlir::ValueRange positions) const;
+
+  /// The same for keys, or values, of a whole panel of 16 positions, which lie in
+  /// memory as getElement(), one every `stride` bytes.
+  void packKeys(mlir::Value panel, mlir::Value positions,
+                int64_t stride) const;
+  void packValues(mlir::Value panel, mlir::Value positions,
+                  int64_t stride) const;
 
   /// Products with keys that lie elsewhere.
   struct Keys {
@@ -71,6 +81,12 @@ public:
   void attend(const Keys &keys, mlir::Value first, mlir::Value count,
               mlir::Value seen) const;
   void attend(mlir::Value first, mlir::Value count, mlir::Value seen) const;
+
+  /// What is known of a query that saw a part of its positions, and the result,
+  /// in f32 and padded to whole panels, of `count` such parts one after the other.
+  int64_t getPartBytes() const { return 64 + valueBytes(); }
+  void storePart(mlir::Value query, mlir::Value to) const;
+  void mergeParts(mlir::Value parts, mlir::Value count, mlir::Value to) const;
 
   /// Stores the features of a query's result in f32 or bf16.
   void storeResult(mlir::Value query, mlir::Type element,

@@ -18,6 +18,17 @@ using namespace sputnik::cpu;
 /// Vectors are of 64 bytes.
 static constexpr int64_t kBytes = 64, kHalves = 32, kWords = 16;
 
+std::pair<Value, Value> sputnik::cpu::widenPairs(Emit &e, Value words) {
+  Type type = words.getType();
+  Value low = arith::ShLIOp::create(e.b, e.loc, words, e.splat(type, 16));
+  Value high = arith::AndIOp::create(e.b, e.loc, words,
+                                     e.splat(type, int32_t(0xffff0000)));
+  auto asF32 = [&](Value v) -> Value {
+    return arith::BitcastOp::create(e.b, e.loc, e.f32Vec(kWords), v);
+  };
+  return {asF32(low), asF32(high)};
+}
+
 Value sputnik::cpu::float8ToFloat(Emit &e, Value byte) {
   Type word = e.b.getI32Type();
   Value bits = arith::ExtUIOp::create(e.b, e.loc, word, byte);
@@ -107,7 +118,7 @@ SmallVector<Value, 4> Float8Values::floats(Emit &e, Value words) const {
     SmallVector<Value, 4> result;
     for (Value pair : lookUpPairs(e, words)) {
       auto [even, odd] =
-          e.widenPairs(LLVM::BitcastOp::create(e.b, e.loc, words.getType(), pair));
+          widenPairs(e, LLVM::BitcastOp::create(e.b, e.loc, words.getType(), pair));
       result.append({even, odd});
     }
     return result;

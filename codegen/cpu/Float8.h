@@ -15,6 +15,9 @@
 
 namespace sputnik::cpu {
 
+/// 16 words, of two bf16 each, as f32: the lower ones and the upper ones.
+std::pair<mlir::Value, mlir::Value> widenPairs(Emit &e, mlir::Value words);
+
 /// One byte as f32: slow, for oracles and lookups.
 mlir::Value float8ToFloat(Emit &e, mlir::Value byte);
 

@@ -18,7 +18,11 @@ public:
 
   /// Takes bf16 where `narrow` allows it and the target multiplies pairs.
   FloatPanels(Phase &p, bool narrow);
+  /// What multiplies then.
+  static DotPrimitive chooseDot(r1::TargetAttr target, bool narrow);
 
+  /// What rows hold: bf16 or f32.
+  mlir::Type getElement() const;
   /// Columns of a line, which is 64 bytes of a panel.
   int64_t getStep() const { return dot.getLine(); }
   /// Bytes of a panel of 16 rows, and of one row of the other factor.
@@ -34,6 +38,16 @@ public:
   /// Writes f32 values to a row from `column` on.
   void storeRow(mlir::Value row, mlir::Value column, mlir::Value values) const;
 
+  /// Writes a panel whose rows lie in memory as `columns` values of getElement(),
+  /// one row every `stride` bytes.
+  void packRows(mlir::Value panel, mlir::Value rows, int64_t stride,
+                int64_t columns) const;
+  /// Writes 16 columns, from `column` on, of panels that follow every `panelBytes`
+  /// and have `rows` rows: `columns` in memory, each with its values of all rows,
+  /// one column every `stride` bytes.
+  void packColumns(mlir::Value panels, int64_t panelBytes, mlir::Value column,
+                   mlir::Value columns, int64_t stride, int64_t rows) const;
+
   /// `sums`, [panel * rows + row] of 16 lanes, and the products over `columns`,
   /// or over a number of columns that is a multiple of 16.
   llvm::SmallVector<mlir::Value> multiply(llvm::ArrayRef<mlir::Value> panels,
@@ -46,7 +60,6 @@ public:
                                           mlir::ValueRange sums) const;
 
 private:
-  mlir::Type element() const;
 
   Phase &p;
   DotPrimitive dot;

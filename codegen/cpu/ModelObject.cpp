@@ -3,6 +3,7 @@
 
 #include "codegen/cpu/ModelObject.h"
 
+#include "codegen/cpu/FloatPanels.h"
 #include "codegen/cpu/LowerPhases.h"
 #include "codegen/cpu/Probes.h"
 #include "codegen/cpu/Target.h"
@@ -306,10 +307,13 @@ void DescriptorEmitter::emit(const ModelDescription &description,
 
 /// The primitive that the prefill phase spends its time in.
 static DotPrimitive prefillDot(func::FuncOp prefill, r1::TargetAttr target) {
-  MLIRContext *context = prefill.getContext();
-  DotPrimitive dot = *DotPrimitive::get(
-      r1::EncodingAttr::get(context, r1::Scheme::F32, 16, 1),
-      Float32Type::get(context), target);
+  DotPrimitive dot = FloatPanels::chooseDot(target, /*narrow=*/false);
+  auto attends = [&](r1::KVCacheType cache) {
+    dot = FloatPanels::chooseDot(target, !cache.getElement().isF32());
+  };
+  prefill.walk([&](r1::AttentionOp op) { attends(op.getCache().getType()); });
+  prefill.walk(
+      [&](r1::LatentAttentionOp op) { attends(op.getCache().getType()); });
   prefill.walk([&](r1::ProductInterface product) {
     OpOperand *rows = product.getRoundableRows();
     if (!rows)

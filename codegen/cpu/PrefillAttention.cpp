@@ -57,7 +57,7 @@ private:
 /// Rows of a block: enough queries that rewriting a tile costs little, and
 /// blocks enough for all cores.
 static int64_t chooseRows(Phase &p, int64_t heads, int64_t group) {
-  constexpr int64_t queries = 192, blocksPerCore = 4;
+  constexpr int64_t queries = 384, blocksPerCore = 4;
   int64_t share = p.attr.getMaxRows() * heads /
                   (blocksPerCore * p.target.getCores());
   return std::max<int64_t>(1, std::min(share, queries / group));
@@ -106,7 +106,8 @@ std::pair<Value, Value> PrefillAttention::loadQueries(Value head,
                 p.loadAsF32(p.f32Type(), p.at(features, p.mul(d, 4)), width));
           });
         });
-        return {p.min(limits[0], limit), p.max(limits[1], limit)};
+        return {p.min(limits[0], limit),
+                Value(arith::MaxSIOp::create(p.b, p.loc, limits[1], limit))};
       });
   return {limits[0], limits[1]};
 }
