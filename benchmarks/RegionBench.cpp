@@ -5,7 +5,9 @@
 // or not, makes code of it and runs it in each phase that has the region. Steps
 // go from one copy of the random weights to the next, so that no cache holds
 // what they read; the region's own notes tell its time. Both bounds are measured
-// before and after each phase.
+// before and after each phase. The rows of each step choose other experts, at
+// random but the same in every run; the bytes that are told are those of the
+// experts that were chosen.
 //
 //===----------------------------------------------------------------------===//
 #include "benchmarks/LoadedGraph.h"
@@ -23,6 +25,11 @@
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/WithColor.h"
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+#include <set>
 
 using namespace mlir;
 using namespace sputnik;
@@ -65,7 +72,11 @@ public:
   Error runPhases();
 
 private:
-  Work workOf(r1::RegionOp region, const StepRows &steps) const;
+  Work workOf(r1::RegionOp region, const StepRows &steps,
+              double weightBytes) const;
+  /// Fills the rows of `function` that say which experts step number `step`
+  /// chose, and adds to `found` how many.
+  void chooseExperts(func::FuncOp function, int64_t count, uint32_t step);
 
   const Options &options;
   ModuleOp module;
@@ -74,6 +85,8 @@ private:
   std::optional<WeightCopies> weights;
   std::vector<float> logits;
   std::optional<rt::MachineProbe> probe;
+  /// Experts that the steps of a phase chose, as multiples of what a row chooses.
+  double found = 0;
 };
 } // namespace
 
@@ -133,10 +146,70 @@ Error RegionBench::prepare() {
   return Error::success();
 }
 
-Work RegionBench::workOf(r1::RegionOp region, const StepRows &steps) const {
+/// The experts that a region multiplies with and the rows that choose them;
+/// none in most regions.
+static std::pair<Value, int64_t> findExperts(r1::RegionOp region) {
+  std::pair<Value, int64_t> found;
+  region.walk([&](Operation *op) {
+    if (auto up = dyn_cast<r1::ExpertsUpOp>(op))
+      found = {up.getChosen(), up.getExperts()};
+    if (auto down = dyn_cast<r1::ExpertsDownOp>(op))
+      found = {down.getChosen(), down.getExperts()};
+  });
+  return found;
+}
+
+/// `slots` different experts for each row, in ascending order.
+static std::vector<int32_t> drawExperts(int64_t rows, int64_t slots,
+                                        int64_t experts, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<int32_t> all(static_cast<size_t>(experts)), drawn;
+  std::iota(all.begin(), all.end(), 0);
+  for (int64_t row = 0; row < rows; ++row)
+    std::sample(all.begin(), all.end(), std::back_inserter(drawn), slots,
+                random);
+  return drawn;
+}
+
+void RegionBench::chooseExperts(func::FuncOp function, int64_t count,
+                                uint32_t step) {
+  function.walk([&](r1::RegionOp region) {
+    auto [chosen, experts] = findExperts(region);
+    auto argument = dyn_cast_or_null<BlockArgument>(chosen);
+    if (!argument || argument.getOwner() != &function.front())
+      return;
+    auto buffer = function.getArgAttrOfType<r1::BufferAttr>(
+        argument.getArgNumber(), r1::kBufferAttr);
+    const int64_t slots =
+        cast<RankedTensorType>(chosen.getType()).getDimSize(1);
+    const std::vector<int32_t> drawn =
+        drawExperts(count, slots, experts, step);
+    found += static_cast<double>(std::set(drawn.begin(), drawn.end()).size()) /
+             static_cast<double>(slots);
+    for (int64_t row = 0; row < count; ++row)
+      std::copy_n(drawn.begin() + row * slots, slots,
+                  reinterpret_cast<int32_t *>(runner->activations() +
+                                              buffer.getOffset() +
+                                              row * buffer.getStride()));
+  });
+}
+
+/// What one row needs of an attention over `seen` positions.
+static double latentOperations(r1::LatentAttentionOp op, double seen) {
+  const int64_t features =
+      op.getForm() == r1::LatentForm::Absorbed
+          ? 2 * op.getLatentFeatures() + op.getKeyFeatures()
+          : op.getQueryFeatures() + op.getKeyFeatures() + op.getValueFeatures();
+  return 2.0 * static_cast<double>(op.getHeads() * features) * seen;
+}
+
+Work RegionBench::workOf(r1::RegionOp region, const StepRows &steps,
+                         double weightBytes) const {
   const auto count = static_cast<double>(steps.tokens.size());
   const auto outputs = static_cast<double>(steps.outputs.size());
+  const double seen = static_cast<double>(options.context) + (count + 1) / 2;
   Work work;
+  work.bytes = weightBytes;
   region.walk([&](r1::WeightUserInterface user) {
     auto product = dyn_cast<r1::ProductInterface>(user.getOperation());
     if (!product)
@@ -156,11 +229,13 @@ Work RegionBench::workOf(r1::RegionOp region, const StepRows &steps) const {
                   static_cast<double>(cache.getLayers()) *
                   (static_cast<double>(options.context) + count);
   };
-  region.walk([&](r1::LatentAttentionOp op) { addCache(op.getCache()); });
+  region.walk([&](r1::LatentAttentionOp op) {
+    addCache(op.getCache());
+    work.operations += latentOperations(op, seen) * count;
+  });
   region.walk([&](r1::AttentionOp attention) {
     addCache(attention.getCache());
     const auto query = cast<RankedTensorType>(attention.getType());
-    const double seen = static_cast<double>(options.context) + (count + 1) / 2;
     work.operations +=
         4.0 * static_cast<double>(query.getDimSize(1)) * seen * count;
   });
@@ -196,7 +271,10 @@ Error RegionBench::runPhase(StringRef name, const abi::Phase &phase) {
       expect(rt::Profile::create(model, runner->pool().size()));
   if (!profile)
     return profile.takeError();
+  uint32_t number = 0;
+  found = 0;
   const auto step = [&](abi::ThreadProfile *noted) {
+    chooseExperts(function, count, number++);
     runner->run(phase, steps, weights->next(), logits.data(), noted);
   };
   step(nullptr);
@@ -211,8 +289,11 @@ Error RegionBench::runPhase(StringRef name, const abi::Phase &phase) {
   dot = (dot + probe->dotOperationsPerSecond()) / 2;
 
   for (const rt::Profile::Summary &summary : profile->summaries()) {
-    Work work = workOf(region, steps);
-    work.bytes += static_cast<double>(summary.region->weightBytes);
+    // Code knows what one row reads of the experts.
+    const double reads = found > 0 ? found / number : 1;
+    const Work work =
+        workOf(region, steps,
+               reads * static_cast<double>(summary.region->weightBytes));
     const double time = summary.medianMicroseconds * 1e-6;
     llvm::outs() << llvm::format(
         "%-13s %5lld rows %10.1f us %8.1f GB/s %5.1f %% of %.1f  %8.3f TOPS "

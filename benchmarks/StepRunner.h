@@ -44,6 +44,8 @@ public:
            abi::ThreadProfile *profile = nullptr);
 
   rt::ThreadPool &pool() { return *threadPool; }
+  /// The activations of a step; zero until one writes them.
+  uint8_t *activations() { return arena.data(); }
   /// The cache of a slot, model.cacheBytes.
   uint8_t *cache(int64_t slot) { return pointers[static_cast<size_t>(slot)]; }
 

@@ -3,6 +3,8 @@
 
 #include "passes/Passes.h"
 
+#include "llvm/Support/MathExtras.h"
+
 #include <numeric>
 
 namespace sputnik::r1 {
@@ -31,12 +33,18 @@ static int64_t chooseGranule(RegionOp region, LinearOp linear) {
   return granule;
 }
 
-/// Heads that share the latents as they are loaded: as many as fill the lanes
-/// of a vector, but not so many that threads go without.
+/// Heads that see the latents together, which are rewritten for them: all that
+/// one core takes, in whole vectors.
 static int64_t chooseHeads(LatentAttentionOp op) {
-  return op.getForm() == LatentForm::Absorbed
-             ? std::min<int64_t>(op.getHeads(), 16)
-             : 1;
+  constexpr int64_t kVector = 16;
+  if (op.getForm() == LatentForm::Expanded)
+    return 1;
+  auto target =
+      op->getParentOfType<ModuleOp>()->getAttrOfType<TargetAttr>(kTargetAttr);
+  int64_t cores = target ? target.getCores() : 1;
+  int64_t share = llvm::divideCeil(op.getHeads(), cores);
+  return std::min(op.getHeads(),
+                  static_cast<int64_t>(llvm::alignTo(share, kVector)));
 }
 
 static PartitionAttr choosePartition(RegionOp region) {

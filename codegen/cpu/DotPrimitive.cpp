@@ -22,17 +22,17 @@ FailureOr<DotPrimitive> DotPrimitive::get(r1::EncodingAttr encoding,
                                                             : 1;
   if (encoding.getStep() != step)
     return failure();
-  if (element.isF32())
-    return DotPrimitive(Kind::FMA, encoding, target);
-  r1::Scheme scheme = encoding.getScheme();
-  // Bytes of fp8 become bf16 by AVX-512.
-  if (element.isBF16() &&
-      (scheme == r1::Scheme::FP8
-           ? target.getBf16Dot() == r1::DotKind::AVX512BF16
-           : scheme == r1::Scheme::BF16 &&
-                 target.getBf16Dot() != r1::DotKind::FMA))
-    return DotPrimitive(Kind::BF16Dot, encoding, target);
   FailureOr<ByteDot> bytes = ByteDot::get(target);
+  if (element.isF32()) {
+    DotPrimitive result(Kind::FMA, encoding, target);
+    if (succeeded(bytes))
+      result.bytes = *bytes;
+    return result;
+  }
+  r1::Scheme scheme = encoding.getScheme();
+  if (element.isBF16() && target.getBf16Dot() != r1::DotKind::FMA &&
+      (scheme == r1::Scheme::BF16 || scheme == r1::Scheme::FP8))
+    return DotPrimitive(Kind::BF16Dot, encoding, target);
   if (!element.isInteger(8) || !blocks || scheme == r1::Scheme::FP8 ||
       failed(bytes))
     return failure();
@@ -64,14 +64,15 @@ static Value byteTable(Emit &e, int64_t size,
 }
 
 void DotPrimitive::prepare(Emit &e) {
-  if (kind == Kind::BF16Dot && isFloat8())
-    float8.prepare(e);
-  if (kind != Kind::Int8Dot || !isNibbles(encoding))
+  if (isFloat8())
+    float8.prepare(e, target);
+  if (!bytes || !isNibbles(encoding))
     return;
   // Left to itself, LLVM would load these constants again at every use.
   int64_t size = bytes->getRegisterBytes();
+  int64_t offset = kind == Kind::Int8Dot ? bytes->getWeightOffset() : 0;
   table = e.pin(byteTable(e, size, [&](int64_t i) {
-    return nibbleValue(encoding, i) + bytes->getWeightOffset();
+    return nibbleValue(encoding, i) + offset;
   }));
   Value mask = e.pin(e.splat(e.vecType(size / 4, e.b.getI32Type()), 0x0f0f0f0f));
   nibbleMask = e.join(SmallVector<Value>(4 * kPanel / size, mask));
@@ -172,6 +173,13 @@ DotPrimitive::Panel DotPrimitive::panelAt(Emit &e, Value address,
   if (encoding.getRowScaleBytes())
     panel.rowScales = e.at(address, encoding.getRowScaleOffset(columns));
   return panel;
+}
+
+DotPrimitive DotPrimitive::forRows(int64_t rows) const {
+  constexpr int64_t kManyRows = 4;
+  DotPrimitive result = *this;
+  result.movesWeights = rows >= kManyRows;
+  return result;
 }
 
 DotPrimitive DotPrimitive::getUnpacked() const {
@@ -279,18 +287,11 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
     return {e.load(e.vecType(2 * kPanel, e.b.getBF16Type()), address, 64)};
   Value loaded = e.load(words, address, 64);
   if (isFloat8())
-    return kind == Kind::BF16Dot ? float8.convert(e, loaded)
-                                 : float8ToFloats(e, loaded);
+    return kind == Kind::BF16Dot ? float8.pairs(e, loaded)
+                                 : float8.floats(e, loaded);
   if (encoding.getScheme() == r1::Scheme::BF16) {
-    // A pair is one word: the even column below, the odd one above.
-    Value even =
-        arith::ShLIOp::create(e.b, e.loc, loaded, e.splat(words, 16));
-    Value odd = arith::AndIOp::create(e.b, e.loc, loaded,
-                                      e.splat(words, int32_t(0xffff0000)));
-    auto asF32 = [&](Value v) -> Value {
-      return arith::BitcastOp::create(e.b, e.loc, e.f32Vec(kPanel), v);
-    };
-    return {asF32(even), asF32(odd)};
+    auto [even, odd] = widenPairs(e, loaded);
+    return {even, odd};
   }
   bool integer = kind == Kind::Int8Dot;
   if (!isNibbles(encoding)) {
@@ -305,23 +306,32 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
   auto [low, high] = splitNibbles(
       e, loaded, nibbleMask ? nibbleMask : e.splat(words, 0x0f0f0f0f));
   Operand result;
-  if (integer) {
+  Value shift;
+  if (hasTwoTables() && (movesWeights || !integer))
+    shift = arith::SelectOp::create(
+        e.b, e.loc, isOdd(e, loadSteps(e, panel, chunk)),
+        e.splat(words, r1::kQ4Shift * 0x01010101), e.splat(words, 0));
+  if (bytes) {
     assert(table && "prepared before the loops");
-    for (Value nibbles : {low, high})
-      result.push_back(bytes->lookUp(e, table, nibbles));
+    for (Value nibbles : {low, high}) {
+      Value w = bytes->lookUp(e, table, nibbles);
+      if (shift)
+        w = asWords(e, arith::AddIOp::create(e.b, e.loc, asBytes(e, w),
+                                             asBytes(e, shift)));
+      if (integer)
+        result.push_back(w);
+      else
+        llvm::append_range(result, unpackBytes(e, w));
+    }
     return result;
   }
-  // Without a byte shuffle of this width: four columns are four lookups in a
-  // table of 16 floats, which one register or two hold.
+  // Without byte shuffles four columns are four lookups in a table of floats.
   SmallVector<float> floats;
   for (int64_t i = 0; i < 16; ++i)
     floats.push_back(static_cast<float>(nibbleValue(encoding, i)));
-  Value shift;
-  if (encoding.getScheme() == r1::Scheme::Q4)
-    shift = arith::SelectOp::create(
-        e.b, e.loc, isOdd(e, loadSteps(e, panel, chunk)),
-        e.splat(e.f32Vec(kPanel), r1::kQ4Shift),
-        e.splat(e.f32Vec(kPanel), 0.0));
+  if (shift) // The same number, from the lowest byte of each word.
+    shift = arith::SIToFPOp::create(e.b, e.loc, e.f32Vec(kPanel),
+                                    signedByte(e, shift, 0));
   for (Value nibbles : {low, high})
     for (int64_t i = 0; i < 4; ++i) {
       Value index = arith::AndIOp::create(
@@ -350,7 +360,7 @@ DotPrimitive::Operand DotPrimitive::loadWeights(Emit &e, const Panel &panel,
                                                    level[j + 1], level[j]));
           level = next;
         }
-        value = e.addf(level[0], shift);
+        value = shift ? e.addf(level[0], shift) : level[0];
       }
       result.push_back(value);
     }
@@ -411,7 +421,7 @@ Value DotPrimitive::begin(Emit &e, const Panel &panel, ArrayRef<Row> rows,
                           Chunk chunk, ValueRange sums) const {
   if (kind != Kind::Int8Dot)
     return encoding.getBlock() ? peakZero(e) : sums.front();
-  bool mayShift = encoding.getScheme() == r1::Scheme::Q4 && !unpacked;
+  bool mayShift = hasTwoTables() && !movesWeights;
   if (!bytes->getWeightOffset() && !mayShift)
     return peakZero(e);
   Value correction = e.load(
@@ -479,21 +489,11 @@ void DotPrimitive::unpack(Emit &e, const Panel &packed, Chunk chunk,
                           const Panel &to) const {
   DotPrimitive reader = getUnpacked();
   Value address = reader.quantsAt(e, to, chunk);
-  Value shift;
-  if (encoding.getScheme() == r1::Scheme::Q4) {
-    Type words = e.vecType(kPanel, e.b.getI32Type());
-    shift = arith::SelectOp::create(
-        e.b, e.loc, isOdd(e, loadSteps(e, packed, chunk)),
-        e.splat(words, r1::kQ4Shift * 0x01010101), e.splat(words, 0));
-  }
+  DotPrimitive writer = *this;
+  writer.movesWeights = true;
   SmallVector<Value> quants;
   for (int64_t line = 0; line < getChunk() / getLine(); ++line)
-    for (Value w : loadWeights(e, packed, chunk, line)) {
-      if (shift)
-        w = asWords(e, arith::AddIOp::create(e.b, e.loc, asBytes(e, w),
-                                             asBytes(e, shift)));
-      quants.push_back(w);
-    }
+    llvm::append_range(quants, writer.loadWeights(e, packed, chunk, line));
   for (size_t i = 0; reader.inPairs() && i < quants.size(); i += 2) {
     // Four columns and the next four of each row, side by side.
     SmallVector<int64_t> words;

@@ -37,6 +37,9 @@ public:
   get(r1::EncodingAttr encoding, mlir::Type element, r1::TargetAttr target);
 
   Kind getKind() const { return kind; }
+  /// The same for panels that meet `rows` rows at a time: what may be done to
+  /// weights or to the sums of each row is done where that is less.
+  DotPrimitive forRows(int64_t rows) const;
   /// Emits what loops need over and over; called once, before them.
   void prepare(Emit &e);
   /// Columns of a chunk.
@@ -140,6 +143,10 @@ private:
     return kind == Kind::Int8Dot && unpacked && bytes->hasPairs();
   }
   bool isFloat8() const { return encoding.getScheme() == r1::Scheme::FP8; }
+  /// Whether nibbles stand for one of two tables, by the step of their block.
+  bool hasTwoTables() const {
+    return encoding.getScheme() == r1::Scheme::Q4 && !unpacked;
+  }
   /// Bytes of a chunk's operands, unpacked.
   int64_t getUnpackedChunkBytes() const {
     return kPanel * getChunk() * (kind == Kind::BF16Dot ? 2 : 1);
@@ -156,13 +163,16 @@ private:
   Kind kind;
   r1::EncodingAttr encoding;
   r1::TargetAttr target;
-  /// What multiplies, for Kind::Int8Dot.
+  /// What multiplies for Kind::Int8Dot; if the target has it, looks bytes up for
+  /// others too.
   std::optional<ByteDot> bytes;
   bool unpacked = false;
+  /// Whether weights are moved to the second table, rather than their sums.
+  bool movesWeights = false;
   /// The bytes that nibbles stand for, moved up by the weight offset, and what
   /// extracts a nibble from each byte: a register each.
   mlir::Value table, nibbleMask;
-  Float8Pairs float8;
+  Float8Values float8;
 };
 
 /// Weight [row, column] as f32, in any encoding: slow, for oracles and lookups.

@@ -6,6 +6,10 @@
 // experts that nobody chose are not touched. Every thread sorts for itself,
 // which takes less time than to wait for another that does.
 //
+// Where there are many experts, each has a few slots only. Panels are unpacked in
+// registers for a tile of them, and there is a tile of every height up to the
+// registers': an expert's slots are spread evenly over as few tiles as take them.
+//
 //===----------------------------------------------------------------------===//
 
 #include "codegen/cpu/PanelTile.h"
@@ -60,11 +64,13 @@ public:
     forSlots(chosen, [&](Value, Value expert) {
       store(p.add(load(counts, expert), 1), counts, expert);
     });
-    p.loop(p.i64(0), p.i64(experts), 1, {p.i64(0)},
-           [&](Value e, ValueRange first) -> SmallVector<Value> {
-             store(first[0], ends, e);
-             return {p.add(first[0], load(counts, e))};
-           });
+    found = p.loop(p.i64(0), p.i64(experts), 1, {p.i64(0), p.i64(0)},
+                   [&](Value e, ValueRange before) -> SmallVector<Value> {
+                     Value count = load(counts, e);
+                     store(before[0], ends, e);
+                     return {p.add(before[0], count),
+                             p.add(before[1], p.min(count, p.i64(1)))};
+                   })[1];
     forSlots(chosen, [&](Value index, Value expert) {
       Value end = load(ends, expert);
       store(index, order, end);
@@ -72,16 +78,26 @@ public:
     });
   }
 
-  /// Calls `body(expert, first, count)` for experts that have slots: those from
-  /// place `first` of the order on.
-  void forExperts(function_ref<void(Value, Value, Value)> body) const {
-    p.loop(p.i64(0), p.i64(experts), 1, [&](Value expert) {
-      Value count = load(counts, expert);
-      p.ifThen(p.less(p.i64(0), count), [&] {
-        body(expert, p.sub(load(ends, expert), count), count);
-      });
-    });
+  /// The slots of one expert.
+  struct Slots {
+    Value expert;
+    Value first, count; ///< In the order.
+    Value before;       ///< How many experts have slots before these.
+  };
+  /// Calls `body` for experts that have slots.
+  void forExperts(function_ref<void(const Slots &)> body) const {
+    p.loop(p.i64(0), p.i64(experts), 1, {p.i64(0)},
+           [&](Value expert, ValueRange before) -> SmallVector<Value> {
+             Value count = load(counts, expert);
+             p.ifThen(p.less(p.i64(0), count), [&] {
+               body({expert, p.sub(load(ends, expert), count), count,
+                     before[0]});
+             });
+             return {p.add(before[0], p.min(count, p.i64(1)))};
+           });
   }
+  /// How many experts have slots.
+  Value getFound() const { return found; }
 
   /// Row and slot at a place of the order.
   std::pair<Value, Value> slotAt(Value place) const {
@@ -108,7 +124,7 @@ private:
 
   Phase &p;
   int64_t experts, slots;
-  Value counts, ends, order;
+  Value counts, ends, order, found;
 };
 
 /// Multiplies panels of one expert with its slots, tile by tile.
@@ -118,12 +134,8 @@ public:
                 const SortedSlots &sorted, int64_t panelsTogether)
       : p(p), matrices(matrices), input(input), sorted(sorted),
         dot(*DotPrimitive::get(matrices.encoding, input.element, p.target)),
-        tile(chooseTile(p.target, p.attr.getKind(),
-                        matrices.encoding.getBlock())),
+        tile(chooseFewRowsTile(p.target, p.attr, matrices.encoding)),
         together(panelsTogether) {
-    if (tile.panels < together)
-      tile.rows = std::max<int64_t>(1, tile.rows / together);
-    tile.panels = llvm::alignTo(tile.panels, together);
     dot.prepare(p);
   }
 
@@ -131,49 +143,62 @@ public:
   using Epilogue =
       function_ref<void(Value row, Value slot, Value panel, ArrayRef<Value>)>;
   /// Panels [begin, end), multiples of those that belong together.
-  void emit(Value expert, Value first, Value count, Value begin, Value end,
+  void emit(const SortedSlots::Slots &slots, Value begin, Value end,
             Epilogue epilogue) {
+    int64_t wide = llvm::alignTo(tile.panels, together);
     auto tiles = [&](Value from, Value to, int64_t panels) {
       p.loop(from, to, panels, [&](Value panel) {
-        p.loop(p.i64(0), count, tile.rows, [&](Value place) {
-          emitTile(expert, first, count, panel, panels, place, epilogue);
+        forTiles(slots.count, [&](Value place, int64_t rows) {
+          emitTile(slots.expert, p.add(slots.first, place), rows, panel,
+                   panels, epilogue);
         });
       });
     };
-    Value wide = p.mul(p.div(p.sub(end, begin), tile.panels), tile.panels);
-    Value middle = p.add(begin, wide);
-    tiles(begin, middle, tile.panels);
-    if (tile.panels != together)
+    Value middle = p.add(begin, p.mul(p.div(p.sub(end, begin), wide), wide));
+    tiles(begin, middle, wide);
+    if (wide != together)
       tiles(middle, end, together);
   }
 
 private:
-  void emitTile(Value expert, Value first, Value count, Value panel,
-                int64_t panels, Value place, Epilogue epilogue) {
+  /// Calls `body` with the place and the height of each tile of `count` slots.
+  void forTiles(Value count, function_ref<void(Value, int64_t)> body) {
+    if (tile.rows == 1) {
+      p.loop(p.i64(0), count, 1, [&](Value place) { body(place, 1); });
+      return;
+    }
+    Value tiles = p.ceilDiv(count, tile.rows);
+    auto placeOf = [&](Value i) { return p.div(p.mul(count, i), tiles); };
+    p.loop(p.i64(0), tiles, 1, [&](Value i) {
+      Value place = placeOf(i);
+      Value height = p.sub(placeOf(p.add(i, 1)), place);
+      for (int64_t rows = 1; rows <= tile.rows; ++rows)
+        p.ifThen(p.equal(height, p.i64(rows)), [&] { body(place, rows); });
+    });
+  }
+
+  void emitTile(Value expert, Value first, int64_t count, Value panel,
+                int64_t panels, Epilogue epilogue) {
     SmallVector<std::pair<Value, Value>> slots;
     SmallVector<DotPrimitive::Row> rows;
-    for (int64_t t = 0; t < tile.rows; ++t) {
-      // Slots beyond the last compute the last one again and are not stored.
-      Value inside = p.min(p.add(place, t), p.sub(count, p.i64(1)));
-      slots.push_back(sorted.slotAt(p.add(first, inside)));
+    for (int64_t t = 0; t < count; ++t) {
+      slots.push_back(sorted.slotAt(p.add(first, t)));
       rows.push_back(rowAt(slots.back().first, slots.back().second));
     }
-    SmallVector<Value> addresses;
-    for (int64_t i = 0; i < panels; ++i)
-      addresses.push_back(matrices.panelAt(p, expert, p.add(panel, i)));
-    TileSums sums = emitPanelTile(p, dot, matrices.columns, addresses, rows);
-    for (int64_t t = 0; t < tile.rows; ++t) {
+    TileSums sums;
+    for (int64_t done = 0; done < panels; done += tile.panels) {
+      SmallVector<Value> addresses;
+      for (int64_t i = done; i < std::min(done + tile.panels, panels); ++i)
+        addresses.push_back(matrices.panelAt(p, expert, p.add(panel, i)));
+      llvm::append_range(sums, emitPanelTile(p, dot, matrices.columns,
+                                             addresses, rows,
+                                             /*streams=*/true));
+    }
+    for (int64_t t = 0; t < count; ++t) {
       SmallVector<Value> column;
       for (ArrayRef<Value> panelSums : sums)
         column.push_back(panelSums[t]);
-      auto [row, slot] = slots[t];
-      if (t == 0)
-        epilogue(row, slot, panel, column);
-      else
-        p.ifThen(p.less(p.add(place, t), count),
-                 [&, row = row, slot = slot] {
-                   epilogue(row, slot, panel, column);
-                 });
+      epilogue(slots[t].first, slots[t].second, panel, column);
     }
   }
 
@@ -229,20 +254,24 @@ void sputnik::cpu::emitPackedExpertsUp(Phase &p, r1::ExpertsUpOp op) {
   SortedSlots sorted(p, chosen, experts);
   ExpertProduct product(p, matrices, in, sorted, /*panelsTogether=*/2);
 
-  // A pair of panels costs as much as its expert has slots; threads take equal
-  // shares of all costs, in the order of experts and pairs.
+  // A pair of panels costs as much as its expert has slots, and kRead for reading
+  // it; threads take equal shares of all costs, in the order of experts and pairs.
+  constexpr int64_t kRead = 2;
   int64_t pairs = matrices.rows / (2 * kPanel);
-  auto [from, to] = p.share(p.mul(chosen.count, chosen.features * pairs));
-  sorted.forExperts([&, from = from, to = to](Value expert, Value first,
-                                              Value count) {
-    Value start = p.mul(first, pairs);
-    auto pairAt = [&](Value cost) {
-      Value before = maxOfZero(p, p.sub(cost, start));
-      Value pair = p.div(p.add(before, p.sub(count, p.i64(1))), count);
+  Value costs = p.add(p.mul(chosen.count, chosen.features),
+                      p.mul(sorted.getFound(), kRead));
+  auto [from, to] = p.share(p.mul(costs, pairs));
+  sorted.forExperts([&, from = from, to = to](const SortedSlots::Slots &slots) {
+    Value start =
+        p.mul(p.add(slots.first, p.mul(slots.before, kRead)), pairs);
+    Value cost = p.add(slots.count, kRead);
+    auto pairAt = [&](Value share) {
+      Value before = maxOfZero(p, p.sub(share, start));
+      Value pair = p.div(p.add(before, p.sub(cost, p.i64(1))), cost);
       return p.mul(p.min(pair, p.i64(pairs)), 2);
     };
     product.emit(
-        expert, first, count, pairAt(from), pairAt(to),
+        slots, pairAt(from), pairAt(to),
         [&](Value row, Value slot, Value panel, ArrayRef<Value> sums) {
           Value ptr = p.at(p.rowPtr(out, row), p.mul(slot, inner * 4));
           for (size_t i = 0; i < sums.size(); i += 2)
@@ -274,10 +303,10 @@ void sputnik::cpu::emitPackedExpertsDown(Phase &p, r1::ExpertsDownOp op) {
       storeFeatures(p, zero, p.rowPtr(out, row), panel, features);
     });
   });
-  sorted.forExperts([&, begin = begin, end = end](Value expert, Value first,
-                                                  Value count) {
+  sorted.forExperts([&, begin = begin,
+                     end = end](const SortedSlots::Slots &slots) {
     product.emit(
-        expert, first, count, begin, end,
+        slots, begin, end,
         [&](Value row, Value slot, Value panel, ArrayRef<Value> sums) {
           Value factor =
               p.load(p.f32Type(),

@@ -3,7 +3,13 @@
 
 #include "codegen/cpu/Float8.h"
 
+#include "codegen/cpu/ByteDot.h"
+#include "codegen/cpu/Target.h"
+
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/bit.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace sputnik;
@@ -12,25 +18,15 @@ using namespace sputnik::cpu;
 /// Vectors are of 64 bytes.
 static constexpr int64_t kBytes = 64, kHalves = 32, kWords = 16;
 
-SmallVector<Value, 4> sputnik::cpu::float8ToFloats(Emit &e, Value words) {
-  auto splat = [&](int32_t value) { return e.splat(words.getType(), value); };
-  SmallVector<Value, 4> floats;
-  for (int64_t i = 0; i < 4; ++i) {
-    // The byte at the top, then its exponent where f32 has one: the sign's
-    // copies are masked out.
-    Value top = i == 3 ? words
-                       : Value(arith::ShLIOp::create(e.b, e.loc, words,
-                                                     splat(24 - 8 * i)));
-    Value bits = arith::AndIOp::create(
-        e.b, e.loc, arith::ShRSIOp::create(e.b, e.loc, top, splat(4)),
-        splat(static_cast<int32_t>(0x87f00000)));
-    // The exponents' biases differ by 120. A product also makes those numbers
-    // right that are subnormal in both.
-    floats.push_back(e.mulf(
-        arith::BitcastOp::create(e.b, e.loc, e.f32Vec(kWords), bits),
-        e.splat(e.f32Vec(kWords), 0x1p120)));
-  }
-  return floats;
+std::pair<Value, Value> sputnik::cpu::widenPairs(Emit &e, Value words) {
+  Type type = words.getType();
+  Value low = arith::ShLIOp::create(e.b, e.loc, words, e.splat(type, 16));
+  Value high = arith::AndIOp::create(e.b, e.loc, words,
+                                     e.splat(type, int32_t(0xffff0000)));
+  auto asF32 = [&](Value v) -> Value {
+    return arith::BitcastOp::create(e.b, e.loc, e.f32Vec(kWords), v);
+  };
+  return {asF32(low), asF32(high)};
 }
 
 Value sputnik::cpu::float8ToFloat(Emit &e, Value byte) {
@@ -65,58 +61,102 @@ Value sputnik::cpu::float8ToFloat(Emit &e, Value byte) {
   return e.mulf(magnitude, one);
 }
 
-void Float8Pairs::prepare(Emit &e) {
-  SmallVector<int16_t> table(kHalves);
-  for (int i = 1; i < 8; ++i)
-    table[i] = static_cast<int16_t>(
-        APFloat(static_cast<float>(i) * 0x1p-9f).bitcastToAPInt().getZExtValue()
-        >> 16);
-  subnormals = e.pin(arith::ConstantOp::create(
-      e.b, e.loc,
-      DenseElementsAttr::get(e.vecType(kHalves, e.b.getI16Type()),
-                             ArrayRef(table))));
+/// The bf16 of a magnitude, which has 7 bits.
+static uint16_t magnitudeBits(int magnitude) {
+  int exponent = magnitude >> 3, fraction = magnitude & 7;
+  float value = exponent ? std::ldexp(8.0f + fraction, exponent - 10)
+                         : std::ldexp(1.0f * fraction, -9);
+  return llvm::bit_cast<uint32_t>(value) >> 16;
 }
 
-SmallVector<Value, 4> Float8Pairs::convert(Emit &e, Value words) const {
-  VectorType bytesType = e.vecType(kBytes, e.b.getI8Type());
-  VectorType halves = e.vecType(kHalves, e.b.getI16Type());
-  Value bytes = LLVM::BitcastOp::create(e.b, e.loc, bytesType, words);
-  Value zero = e.splat(bytesType, 0);
-  auto splat = [&](int64_t value) {
-    return e.splat(halves, static_cast<int16_t>(value));
+void Float8Values::prepare(Emit &e, r1::TargetAttr target) {
+  if (target.getVectorBits() < 512 || !hasFeatures(target, "+avx512vbmi"))
+    return;
+  for (int half = 0; half < 2; ++half) {
+    SmallVector<int8_t> low, high;
+    for (int i = 0; i < kBytes; ++i) {
+      uint16_t bits = magnitudeBits(half * kBytes + i);
+      low.push_back(static_cast<int8_t>(bits));
+      high.push_back(static_cast<int8_t>(bits >> 8));
+    }
+    VectorType type = e.vecType(kBytes, e.b.getI8Type());
+    auto pin = [&](ArrayRef<int8_t> values) {
+      return e.pin(arith::ConstantOp::create(
+          e.b, e.loc, DenseElementsAttr::get(type, values)));
+    };
+    lower[half] = pin(low);
+    upper[half] = pin(high);
+  }
+}
+
+SmallVector<Value, 4> Float8Values::lookUpPairs(Emit &e, Value words) const {
+  VectorType type = e.vecType(kBytes, e.b.getI8Type());
+  Value bytes = LLVM::BitcastOp::create(e.b, e.loc, type, words);
+  auto lookUp = [&](const Value (&table)[2]) { // The sign is not looked at.
+    return callIntrinsic(e, "llvm.x86.avx512.vpermi2var.qi.512", type,
+                         {table[0], bytes, table[1]});
   };
+  Value sign = arith::AndIOp::create(e.b, e.loc, bytes, e.splat(type, -128));
+  Value low = lookUp(lower);
+  Value high = arith::OrIOp::create(e.b, e.loc, lookUp(upper), sign);
   SmallVector<Value, 4> pairs;
   for (int64_t first : {0, 2}) {
-    // Each byte becomes the upper one of 16 bits, then is sign-extended.
     SmallVector<int64_t> order;
-    for (int64_t i = 0; i < kHalves; ++i)
-      order.append({kBytes, i / 2 * 4 + first + i % 2});
-    Value spread = LLVM::BitcastOp::create(
-        e.b, e.loc, halves,
-        vector::ShuffleOp::create(e.b, e.loc, bytes, zero, order));
-    Value wide = arith::ShRSIOp::create(e.b, e.loc, spread, splat(8));
-    // The exponents' biases differ by 120, in bit 7 of a bf16.
-    Value magnitude = arith::AndIOp::create(
-        e.b, e.loc, arith::ShRSIOp::create(e.b, e.loc, spread, splat(4)),
-        splat(0x07f0));
-    Value normal = arith::AddIOp::create(e.b, e.loc, magnitude, splat(120 << 7));
-    // A dot instruction takes subnormal operands as zero, and E4M3's are normal
-    // in bf16: a permutation looks up the 5 lowest bits of each.
-    assert(subnormals && "prepared before the loops");
-    Value small = LLVM::CallIntrinsicOp::create(
-                      e.b, e.loc, halves,
-                      e.b.getStringAttr("llvm.x86.avx512.permvar.hi.512"),
-                      ValueRange{subnormals, wide})
-                      .getResult(0);
-    Value isSmall = arith::CmpIOp::create(
-        e.b, e.loc, arith::CmpIPredicate::eq,
-        arith::AndIOp::create(e.b, e.loc, wide, splat(0x78)), splat(0));
-    Value bits = arith::OrIOp::create(
-        e.b, e.loc,
-        arith::SelectOp::create(e.b, e.loc, isSmall, small, normal),
-        arith::AndIOp::create(e.b, e.loc, wide, splat(0x8000)));
+    for (int64_t i = 0; i < kHalves; ++i) {
+      int64_t byte = i / 2 * 4 + first + i % 2;
+      order.append({byte, kBytes + byte});
+    }
     pairs.push_back(LLVM::BitcastOp::create(
-        e.b, e.loc, e.vecType(kHalves, e.b.getBF16Type()), bits));
+        e.b, e.loc, e.vecType(kHalves, e.b.getBF16Type()),
+        vector::ShuffleOp::create(e.b, e.loc, low, high, order)));
+  }
+  return pairs;
+}
+
+SmallVector<Value, 4> Float8Values::floats(Emit &e, Value words) const {
+  if (lower[0]) {
+    SmallVector<Value, 4> result;
+    for (Value pair : lookUpPairs(e, words)) {
+      auto [even, odd] =
+          widenPairs(e, LLVM::BitcastOp::create(e.b, e.loc, words.getType(), pair));
+      result.append({even, odd});
+    }
+    return result;
+  }
+  auto splat = [&](int32_t value) { return e.splat(words.getType(), value); };
+  SmallVector<Value, 4> floats;
+  for (int64_t i = 0; i < 4; ++i) {
+    // The byte at the top, then its exponent where f32 has one: the sign's
+    // copies are masked out.
+    Value top = i == 3 ? words
+                       : Value(arith::ShLIOp::create(e.b, e.loc, words,
+                                                     splat(24 - 8 * i)));
+    Value bits = arith::AndIOp::create(
+        e.b, e.loc, arith::ShRSIOp::create(e.b, e.loc, top, splat(4)),
+        splat(static_cast<int32_t>(0x87f00000)));
+    // The exponents' biases differ by 120. A product also makes those numbers
+    // right that are subnormal in both.
+    floats.push_back(e.mulf(
+        arith::BitcastOp::create(e.b, e.loc, e.f32Vec(kWords), bits),
+        e.splat(e.f32Vec(kWords), 0x1p120)));
+  }
+  return floats;
+}
+
+SmallVector<Value, 4> Float8Values::pairs(Emit &e, Value words) const {
+  if (lower[0])
+    return lookUpPairs(e, words);
+  // A bf16 is the upper half of an f32, whose lower half is zero here.
+  SmallVector<Value, 4> values = floats(e, words), pairs;
+  for (int64_t i : {0, 2}) {
+    auto bits = [&](Value v) -> Value {
+      return arith::BitcastOp::create(e.b, e.loc, words.getType(), v);
+    };
+    Value even = arith::ShRUIOp::create(e.b, e.loc, bits(values[i]),
+                                        e.splat(words.getType(), 16));
+    pairs.push_back(LLVM::BitcastOp::create(
+        e.b, e.loc, e.vecType(kHalves, e.b.getBF16Type()),
+        arith::OrIOp::create(e.b, e.loc, even, bits(values[i + 1]))));
   }
   return pairs;
 }

@@ -11,27 +11,36 @@
 #define SPUTNIK_CODEGEN_CPU_FLOAT8_H
 
 #include "codegen/cpu/Emit.h"
+#include "dialect/R1.h"
 
 namespace sputnik::cpu {
 
-/// 16 words of four bytes each as four vectors of 16 f32, by byte.
-llvm::SmallVector<mlir::Value, 4> float8ToFloats(Emit &e, mlir::Value words);
+/// 16 words, of two bf16 each, as f32: the lower ones and the upper ones.
+std::pair<mlir::Value, mlir::Value> widenPairs(Emit &e, mlir::Value words);
 
 /// One byte as f32: slow, for oracles and lookups.
 mlir::Value float8ToFloat(Emit &e, mlir::Value byte);
 
-/// Conversion to pairs of bf16, for targets with AVX512BW.
-class Float8Pairs {
+/// Conversion of 16 words of four bytes each. By tables of both halves of a bf16
+/// where the target looks up bytes among 128 (AVX-512 VBMI), elsewhere by
+/// arithmetic.
+class Float8Values {
 public:
   /// Emits what loops need over and over; called once, before them.
-  void prepare(Emit &e);
-  /// 16 words of four bytes each as two vectors of 16 pairs: the first two
-  /// bytes of each word, and the others.
-  llvm::SmallVector<mlir::Value, 4> convert(Emit &e, mlir::Value words) const;
+  void prepare(Emit &e, r1::TargetAttr target);
+  /// Four vectors of 16 f32, by byte.
+  llvm::SmallVector<mlir::Value, 4> floats(Emit &e, mlir::Value words) const;
+  /// Two vectors of 16 pairs of bf16: the first two bytes of each word, and the
+  /// others.
+  llvm::SmallVector<mlir::Value, 4> pairs(Emit &e, mlir::Value words) const;
 
 private:
-  /// The bf16 of the magnitudes below the normal numbers, 0 to 7.
-  mlir::Value subnormals;
+  llvm::SmallVector<mlir::Value, 4> lookUpPairs(Emit &e,
+                                                mlir::Value words) const;
+
+  /// The lower and the upper byte of the bf16 of each magnitude, in two vectors
+  /// each; null without such a lookup.
+  mlir::Value lower[2], upper[2];
 };
 
 } // namespace sputnik::cpu

@@ -1,14 +1,13 @@
 //===- LatentAttentionKernel.cpp - Attention over cached latents ----------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Absorbed, the 16 lanes are heads of one row: all of them see the same latents.
-// Expanded, they are rows of one head, whose keys and values are formed a block
-// of positions at a time. A row's result depends in neither form on what else is
-// in the step.
+// Expanded, the 16 lanes are rows of one head, whose keys and values are formed a
+// block of positions at a time. A row's result does not depend on what else is in
+// the step.
 //
 //===----------------------------------------------------------------------===//
 
-#include "codegen/cpu/PanelTile.h"
+#include "codegen/cpu/HeadMatrices.h"
 #include "codegen/cpu/QueryLanes.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -26,51 +25,6 @@ constexpr int64_t kPanel = DotPrimitive::kPanel;
 constexpr int64_t kLanes = QueryLanes::kLanes;
 constexpr int64_t kBlock = QueryLanes::kBlock;
 
-/// The matrices of all heads, one under the other, in panels.
-struct HeadMatrices {
-  HeadMatrices(Phase &p, r1::LatentAttentionOp op, FlatSymbolRefAttr name)
-      : type(r1::lookupWeightType(op, name)), encoding(r1::getEncoding(type)),
-        columns(type.getDimSize(1)), rows(type.getDimSize(0) / op.getHeads()),
-        base(p.weightPtr(op, name, op.getLayer())) {}
-
-  RankedTensorType type;
-  r1::EncodingAttr encoding;
-  int64_t columns;
-  int64_t rows; ///< Of one head.
-  Value base;
-
-  SmallVector<Value> panelsAt(Phase &p, Value head, Value panel,
-                              int64_t count) const {
-    Value first = p.add(p.mul(head, rows / kPanel), panel);
-    int64_t bytes = encoding.getPanelBytes(columns);
-    SmallVector<Value> panels;
-    for (int64_t i = 0; i < count; ++i)
-      panels.push_back(p.at(base, p.mul(p.add(first, i), bytes)));
-    return panels;
-  }
-
-  /// Multiplies `features` rows of a head's matrix with f32 rows; `body` gets
-  /// the sums of each tile of panels from `panel` on.
-  void multiply(Phase &p, Value head, int64_t features, int64_t panelsAtOnce,
-                ArrayRef<Value> inputs,
-                function_ref<void(Value panel, const TileSums &)> body) const {
-    DotPrimitive dot = *DotPrimitive::get(encoding, p.f32Type(), p.target);
-    SmallVector<DotPrimitive::Row> inputRows;
-    for (Value input : inputs)
-      inputRows.push_back(dot.rowAt(p, input, columns));
-    int64_t panels = llvm::divideCeil(features, kPanel);
-    auto tiles = [&](int64_t first, int64_t last, int64_t count) {
-      p.loop(p.i64(first), p.i64(last), count, [&](Value panel) {
-        body(panel, emitPanelTile(p, dot, columns,
-                                  panelsAt(p, head, panel, count), inputRows));
-      });
-    };
-    int64_t whole = panels / panelsAtOnce * panelsAtOnce;
-    tiles(0, whole, panelsAtOnce);
-    tiles(whole, panels, 1);
-  }
-};
-
 class LatentKernel {
 public:
   LatentKernel(Phase &p, r1::LatentAttentionOp op)
@@ -80,6 +34,8 @@ public:
         keys(p, op, op.getKeysAttr()), values(p, op, op.getValuesAttr()),
         query(p.rows(op.getQuery())), rotaryQuery(p.rows(op.getRotary())),
         out(p.rows(op.getResult())) {
+    keys.prepare(p);
+    values.prepare(p);
     if (!cache.getElement().isF32())
       latents = p.allocateScratch(kBlock * cache.getDim() * 4 + 64);
     tile = p.target.getVectorRegisters() * p.target.getVectorBits() >= 32 * 512
@@ -87,7 +43,6 @@ public:
                : Tile{1, 4};
   }
 
-  void emitAbsorbed();
   void emitExpanded();
 
 private:
@@ -101,8 +56,6 @@ private:
   /// Puts the rotary part of a query behind its first `behind` features.
   void setRotary(const QueryLanes &lanes, const QueryLanes::State &state,
                  Value lane, Value row, Value head, int64_t behind);
-  void absorb(const QueryLanes &lanes, const QueryLanes::State &state,
-              Value lane, Value row, Value head);
   void storeHead(Value row, Value head, Value panel, Value sum);
 
   /// Rows [first, first + count) of one slot.
@@ -149,31 +102,6 @@ void LatentKernel::setRotary(const QueryLanes &lanes,
   });
 }
 
-void LatentKernel::absorb(const QueryLanes &lanes,
-                          const QueryLanes::State &state, Value lane,
-                          Value row, Value head) {
-  keys.multiply(
-      p, head, latent, tile.panels, {headOf(query, row, head, key)},
-      [&](Value panel, const TileSums &sums) {
-        for (auto [i, sum] : llvm::enumerate(sums)) {
-          Value scaled = p.mulf(sum[0], p.broadcast(scale(), kPanel));
-          Value first = p.mul(p.add(panel, i), kPanel);
-          for (int64_t n = 0; n < kPanel; ++n) {
-            auto store = [&, n = n] {
-              Value x = vector::ExtractOp::create(p.b, p.loc, scaled,
-                                                  ArrayRef<int64_t>{n});
-              lanes.setQuery(state, p.add(first, n), lane, x);
-            };
-            if (latent % kPanel == 0)
-              store();
-            else
-              p.ifThen(p.less(p.add(first, n), p.i64(latent)), store);
-          }
-        }
-      });
-  setRotary(lanes, state, lane, row, head, latent);
-}
-
 void LatentKernel::storeHead(Value row, Value head, Value panel, Value sum) {
   Value first = p.mul(panel, kPanel);
   Value ptr = p.at(headOf(out, row, head, value), p.mul(first, 4));
@@ -181,40 +109,6 @@ void LatentKernel::storeHead(Value row, Value head, Value panel, Value sum) {
     p.store(sum, ptr, 4);
   else
     storeLanes(p, sum, ptr, p.sub(p.i64(value), first));
-}
-
-void LatentKernel::emitAbsorbed() {
-  QueryLanes lanes(p, cache.getDim(), latent);
-  QueryLanes::State state =
-      lanes.stateAt(p.allocateScratch(lanes.getStateBytes()));
-  int64_t groups = llvm::divideCeil(heads, kLanes);
-  p.loop(p.thread, p.mul(query.count, groups), p.threads, [&](Value item) {
-    Value row = p.div(item, groups);
-    Value firstHead = p.mul(p.rem(item, groups), kLanes);
-    Value count = p.min(p.i64(kLanes), p.sub(p.i64(heads), firstHead));
-    Value length = p.add(p.index(op.getPositions(), row), 1);
-    lanes.clear(state);
-    p.loop(p.i64(0), count, 1, [&](Value lane) {
-      lanes.setLimit(state, lane, length);
-      absorb(lanes, state, lane, row, p.add(firstHead, lane));
-    });
-    Value layer =
-        cacheLayerPtr(p, cache, p.index(op.getSlots(), row), op.getLayer());
-    p.loop(p.i64(0), length, kBlock, [&](Value first) {
-      Value positions = p.min(p.i64(kBlock), p.sub(length, first));
-      QueryLanes::Block block = loadLatents(layer, first, positions);
-      lanes.attend(state, block, block, first, positions);
-    });
-    p.loop(p.i64(0), count, 1, [&](Value lane) {
-      Value head = p.add(firstHead, lane);
-      lanes.normalize(state, lane);
-      values.multiply(p, head, value, tile.panels, {lanes.sumOf(state, lane)},
-                      [&](Value panel, const TileSums &sums) {
-                        for (auto [i, sum] : llvm::enumerate(sums))
-                          storeHead(row, head, p.add(panel, i), sum[0]);
-                      });
-    });
-  });
 }
 
 /// Keys and values of one head for a block of positions.
@@ -332,11 +226,10 @@ void LatentKernel::emitExpanded() {
 
 void sputnik::cpu::emitLatentAttention(Phase &p, r1::LatentAttentionOp op) {
   int64_t mark = p.scratchMark();
-  LatentKernel kernel(p, op);
   if (op.getForm() == r1::LatentForm::Absorbed)
-    kernel.emitAbsorbed();
+    emitAbsorbedAttention(p, op);
   else
-    kernel.emitExpanded();
+    LatentKernel(p, op).emitExpanded();
   p.restoreScratch(mark);
 }
 

@@ -154,7 +154,8 @@ TileSums LinearKernel::emitTile(Value panel, int64_t panelCount, Value firstRow,
     SmallVector<Value> addresses;
     for (int64_t i = done; i < std::min(done + tile.panels, panelCount); ++i)
       addresses.push_back(p.at(base, i * panelBytes));
-    llvm::append_range(sums, emitPanelTile(p, dot, columns, addresses, rows));
+    llvm::append_range(sums, emitPanelTile(p, dot, columns, addresses, rows,
+                                           /*streams=*/rowCount == 1));
   }
   return sums;
 }

@@ -3,6 +3,7 @@
 
 #include "codegen/cpu/ModelObject.h"
 
+#include "codegen/cpu/FloatPanels.h"
 #include "codegen/cpu/LowerPhases.h"
 #include "codegen/cpu/Probes.h"
 #include "codegen/cpu/Target.h"
@@ -308,16 +309,22 @@ void DescriptorEmitter::emit(const ModelDescription &description,
 
 /// The primitive that the prefill phase spends its time in.
 static DotPrimitive prefillDot(func::FuncOp prefill, r1::TargetAttr target) {
-  MLIRContext *context = prefill.getContext();
-  DotPrimitive dot = *DotPrimitive::get(
-      r1::EncodingAttr::get(context, r1::Scheme::F32, 16, 1),
-      Float32Type::get(context), target);
-  prefill.walk([&](r1::LinearOp linear) {
+  DotPrimitive dot = FloatPanels::chooseDot(target, /*narrow=*/false);
+  auto attends = [&](r1::KVCacheType cache) {
+    dot = FloatPanels::chooseDot(target, !cache.getElement().isF32());
+  };
+  prefill.walk([&](r1::AttentionOp op) { attends(op.getCache().getType()); });
+  prefill.walk(
+      [&](r1::LatentAttentionOp op) { attends(op.getCache().getType()); });
+  prefill.walk([&](r1::ProductInterface product) {
+    OpOperand *rows = product.getRoundableRows();
+    if (!rows)
+      return;
+    SmallVector<FlatSymbolRefAttr> matrices;
+    product.getMatrices(matrices);
     FailureOr<DotPrimitive> found = DotPrimitive::get(
-        r1::getEncoding(
-            r1::lookupWeightType(linear, linear.getWeightAttr())),
-        cast<RankedTensorType>(linear.getInput().getType()).getElementType(),
-        target);
+        r1::getEncoding(r1::lookupWeightType(product, matrices.front())),
+        getElementTypeOrSelf(rows->get().getType()), target);
     if (succeeded(found))
       dot = found->unpacks() ? found->getUnpacked() : *found;
   });

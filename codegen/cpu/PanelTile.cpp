@@ -30,6 +30,20 @@ Tile sputnik::cpu::chooseTile(r1::TargetAttr target, r1::PhaseKind phase,
   return {1, std::max<int64_t>(2, sums / 2)};
 }
 
+Tile sputnik::cpu::chooseFewRowsTile(r1::TargetAttr target, r1::PhaseAttr phase,
+                                     r1::EncodingAttr encoding) {
+  bool blocks = encoding.getBlock();
+  if (phase.getKind() == r1::PhaseKind::Decode)
+    return chooseTile(target, phase.getKind(), blocks);
+  int64_t perSum = std::max<int64_t>(1, 512 / target.getVectorBits());
+  int64_t sums = target.getVectorRegisters() / perSum;
+  // Without blocks there are no partial sums, and two panels share a load of
+  // activations.
+  Tile tile = blocks ? Tile{1, sums / 4} : Tile{sums >= 32 ? 2 : 1, sums / 4};
+  tile.rows = std::min(std::max<int64_t>(2, tile.rows), phase.getMaxRows());
+  return tile;
+}
+
 /// Memory answers late and a decode step reads every byte once: this many bytes
 /// are asked for, over all panels, before they are used.
 static constexpr int64_t kPrefetchAhead = 6144;
@@ -105,9 +119,10 @@ sputnik::cpu::multiplyGroup(Emit &e, const PanelGroup &group,
 TileSums sputnik::cpu::emitPanelTile(Emit &e, const DotPrimitive &dot,
                                      int64_t columns,
                                      ArrayRef<Value> panelAddresses,
-                                     ArrayRef<DotPrimitive::Row> rows) {
+                                     ArrayRef<DotPrimitive::Row> rows,
+                                     bool streams) {
   int64_t panelCount = panelAddresses.size(), rowCount = rows.size();
-  PanelGroup group{dot, {}, /*streams=*/rowCount == 1};
+  PanelGroup group{dot.forRows(rowCount), {}, streams};
   for (Value address : panelAddresses)
     group.panels.push_back(dot.panelAt(e, address, columns));
   Value zero = e.splat(e.f32Vec(kPanel), 0.0);

@@ -17,6 +17,11 @@ struct Tile {
 /// weights have scales.
 Tile chooseTile(r1::TargetAttr target, r1::PhaseKind phase, bool blocks);
 
+/// The tile for panels that meet few rows, at most those of the phase, and are
+/// unpacked for each tile: as high as the registers allow.
+Tile chooseFewRowsTile(r1::TargetAttr target, r1::PhaseAttr phase,
+                       r1::EncodingAttr encoding);
+
 /// Panels and the primitive that reads them.
 struct PanelGroup {
   DotPrimitive dot;
@@ -38,10 +43,10 @@ multiplyGroup(Emit &e, const PanelGroup &panels,
 
 /// Multiplies panels with rows over all `columns`. A panel's sums are formed in
 /// the same order whatever the tile, so that decode and verify agree to the
-/// bit. With one row, memory behind the panels is asked for ahead of its use.
+/// bit. `streams` is as in PanelGroup.
 TileSums emitPanelTile(Emit &e, const DotPrimitive &dot, int64_t columns,
                        llvm::ArrayRef<mlir::Value> panelAddresses,
-                       llvm::ArrayRef<DotPrimitive::Row> rows);
+                       llvm::ArrayRef<DotPrimitive::Row> rows, bool streams);
 
 /// Stores the first `count` (any number; at most 16 exist) of 16 f32 lanes.
 void storeLanes(Emit &e, mlir::Value value, mlir::Value ptr, mlir::Value count);

@@ -113,6 +113,8 @@ void emitPlainAttention(Phase &phase, r1::RegionOp region,
                         r1::AttentionOp attention);
 void emitAttention(Phase &phase, r1::RegionOp region,
                    r1::AttentionOp attention);
+void emitPrefillAttention(Phase &phase, r1::RegionOp region,
+                          r1::AttentionOp attention);
 
 /// The same for ops that are alone in their region.
 void emitPlainExpertsUp(Phase &phase, r1::ExpertsUpOp op);
@@ -121,6 +123,7 @@ void emitPackedExpertsUp(Phase &phase, r1::ExpertsUpOp op);
 void emitPackedExpertsDown(Phase &phase, r1::ExpertsDownOp op);
 void emitPlainLatentAttention(Phase &phase, r1::LatentAttentionOp op);
 void emitLatentAttention(Phase &phase, r1::LatentAttentionOp op);
+void emitAbsorbedAttention(Phase &phase, r1::LatentAttentionOp op);
 
 /// Chooses the experts of one row, whose scores, chosen and factors are given.
 void emitRoute(Phase &phase, r1::RouteOp op, mlir::Value scores,

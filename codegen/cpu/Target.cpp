@@ -197,6 +197,16 @@ sputnik::cpu::getTarget(StringRef name, MLIRContext &context) {
   return describe(context, triple, cpu, features, Machine());
 }
 
+bool sputnik::cpu::hasFeatures(r1::TargetAttr target, StringRef features) {
+  llvm::Triple triple(target.getTriple());
+  const llvm::Target *backend = lookupBackend(triple);
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      backend ? backend->createMCSubtargetInfo(triple, target.getCpu(),
+                                               target.getFeatures())
+              : nullptr);
+  return info && info->checkFeatures(features);
+}
+
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
 sputnik::cpu::createTargetMachine(r1::TargetAttr target, int optLevel,
                                   bool positionIndependent) {

@@ -105,7 +105,7 @@ TEST_F(QualityTest, OfEveryFormat) {
   const std::string reference = folder.path("reference");
 
   std::map<std::string, std::string> models;
-  for (const char *format : {"f32", "bf16", "q8", "q4", "q4-plain"})
+  for (const char *format : {"f32", "bf16", "q8", "fp8", "q4", "q4-plain"})
     models[format] = compile(format, found[format]);
   const char *weighed = "q4, calibrated";
   models[weighed] = compile("q4", found[weighed], calibrate(exact, 60, 40));
@@ -139,6 +139,8 @@ TEST_F(QualityTest, OfEveryFormat) {
   EXPECT_LT(found["bf16"].divergence, 1e-4);
   EXPECT_LT(found["q8"].divergence, 1e-3);
   EXPECT_GE(found["q8"].agreement, 0.995);
+  EXPECT_LT(found["fp8"].divergence, 1e-3);
+  EXPECT_LE(found["fp8"].bits, 9);
   EXPECT_LE(found["q4"].bits, 4.5);
   EXPECT_LE(found["q4"].bits, found["q4-plain"].bits);
   // Divergence depends on the model at hand; what weights lose does less so.

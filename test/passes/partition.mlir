@@ -1,4 +1,4 @@
-// RUN: %sputnik-opt %s --verify-each --pass-pipeline="builtin.module(func.func(r1-partition))" | FileCheck %s
+// RUN: %sputnik-opt %s --split-input-file --verify-each --pass-pipeline="builtin.module(func.func(r1-partition))" | FileCheck %s
 
 // Without regions there is nothing to do.
 // CHECK-LABEL: func.func @no_regions
@@ -63,4 +63,35 @@ func.func @regions(%x: tensor<?x32xf32>, %slots: tensor<?xi32>, %positions: tens
     r1.yield %9 : tensor<?x48xf32>
   }
   return
+}
+
+// -----
+
+!latents = !r1.kv_cache<layers = 1, heads = 1, dim = 24, element = f32, positions = 64, latent = 16>
+module attributes {r1.target = #r1.target<"x86_64-linux-gnu", "znver4", "+avx512f", vector_bits = 512, vector_registers = 32, bf16_dot = avx512bf16, int8_dot = avx512vnni, l1 = 32768, l2 = 1048576, l3 = 33554432, cores = 2>} {
+r1.weight @k_b : tensor<640x16xf32> from [#r1.origin<"m", 0, 20480, "bf16">]
+r1.weight @k_b_absorbed : tensor<640x16xf32> from [#r1.origin<"m", 0, 20480, "bf16">]
+r1.weight @v_b : tensor<640x16xf32> from [#r1.origin<"m", 0, 20480, "bf16">]
+
+// 40 heads for 2 cores: those that one takes see the latents together, in whole
+// vectors of 16. Keys and values of each head are formed by themselves.
+// CHECK-LABEL: func.func @latents
+func.func @latents(%query: tensor<?x640xf32>, %rotary: tensor<?x320xf32>, %slots: tensor<?xi32>,
+                   %positions: tensor<?xi32>, %cache: !latents, %layer: index) {
+  // CHECK-NEXT: r1.region "absorbed" partition(<heads, granule = 32>)
+  %0 = r1.region "absorbed" -> (tensor<?x640xf32>) {
+    %9 = r1.latent_attention %query, %rotary, %cache[%layer] keys @k_b_absorbed values @v_b
+      at %slots, %positions scale 0.25 form absorbed
+      : tensor<?x640xf32>, tensor<?x320xf32>, !latents, tensor<?xi32>, tensor<?xi32> -> tensor<?x640xf32>
+    r1.yield %9 : tensor<?x640xf32>
+  }
+  // CHECK: r1.region "expanded" partition(<heads>)
+  %1 = r1.region "expanded" -> (tensor<?x640xf32>) {
+    %9 = r1.latent_attention %query, %rotary, %cache[%layer] keys @k_b values @v_b
+      at %slots, %positions scale 0.25
+      : tensor<?x640xf32>, tensor<?x320xf32>, !latents, tensor<?xi32>, tensor<?xi32> -> tensor<?x640xf32>
+    r1.yield %9 : tensor<?x640xf32>
+  }
+  return
+}
 }

@@ -24,6 +24,7 @@ std::vector<std::string> otherKernelTargets() { return {"sm_80", "sm_90a_2"}; }
 
 bool KernelFixture::roundsActivations() { return true; }
 bool KernelFixture::roundsAttention() { return true; }
+bool KernelFixture::attendsInBytes() { return false; }
 bool KernelFixture::multipliesBytes() { return true; }
 
 /// Rows 0..count-1, at most `together` in a step.

@@ -37,9 +37,12 @@ std::vector<double> float8Values() {
   return values;
 }
 
-class Float8Test : public KernelFixture {};
+class Float8Test : public KernelFixture {
+protected:
+  void checkEveryByte();
+};
 
-TEST_P(Float8Test, EveryByteIsItsValueInTheTable) {
+void Float8Test::checkEveryByte() {
   // Unit vectors pick columns, one for each byte of a word. The last column
   // makes every row's scale one.
   const std::vector<double> values = float8Values();
@@ -60,11 +63,24 @@ TEST_P(Float8Test, EveryByteIsItsValueInTheTable) {
         expected, /*tolerance=*/0);
 }
 
+/// By the instructions of other targets.
+class Float8TargetTest : public Float8Test {};
+
+TEST_P(Float8Test, EveryByteIsItsValueInTheTable) { checkEveryByte(); }
+TEST_P(Float8TargetTest, EveryByteIsItsValueInTheTable) { checkEveryByte(); }
+
 INSTANTIATE_TEST_SUITE_P(
     FP8, Float8Test,
     ::testing::Combine(::testing::Values(r1::Scheme::FP8),
                        ::testing::ValuesIn(kernelOptLevels),
                        ::testing::Values("native")),
+    kernelParamName);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Float8TargetTest);
+INSTANTIATE_TEST_SUITE_P(
+    FP8, Float8TargetTest,
+    ::testing::Combine(::testing::Values(r1::Scheme::FP8),
+                       ::testing::Values(3),
+                       ::testing::ValuesIn(otherKernelTargets())),
     kernelParamName);
 
 } // namespace

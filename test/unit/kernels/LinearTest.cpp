@@ -154,7 +154,7 @@ SPUTNIK_INSTANTIATE_BLOCK_KERNELS(LinearShapeTest);
 // There may be no other targets here.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LinearTargetTest);
 SPUTNIK_INSTANTIATE_TARGETS(LinearTargetTest, r1::Scheme::Q8, r1::Scheme::Q4,
-                            r1::Scheme::Q4Plain);
+                            r1::Scheme::Q4Plain, r1::Scheme::FP8);
 
 } // namespace
 } // namespace sputnik::testing

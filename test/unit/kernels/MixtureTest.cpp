@@ -141,8 +141,12 @@ protected:
   }
 };
 
-/// Experts in block schemes.
+/// Slots of whole groups of columns are multiplied as bytes, others are not.
 class BlockMixtureTest : public MixtureTest {};
+
+TEST_P(BlockMixtureTest, HighTiles) {
+  checkExperts(256, 256, 2, {1, 1, 1, false, 1});
+}
 
 /// Tables of bf16 would round the vectors.
 class SharedVectorsTest : public MixtureTest {};
@@ -219,7 +223,7 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::ValuesIn(kernelOptLevels),
                        ::testing::Values("native")),
     kernelParamName);
-SPUTNIK_INSTANTIATE_TARGETS(MixtureTest);
+SPUTNIK_INSTANTIATE_TARGETS(MixtureTest, r1::Scheme::FP8);
 SPUTNIK_INSTANTIATE_BLOCK_KERNELS(BlockMixtureTest);
 INSTANTIATE_TEST_SUITE_P(F32, SharedVectorsTest,
                          ::testing::Combine(::testing::Values(r1::Scheme::F32),
