@@ -12,7 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "codegen/cpu/ByteRows.h"
+#include "codegen/cpu/ByteKeys.h"
 #include "codegen/cpu/CacheHead.h"
 #include "codegen/cpu/PanelTile.h"
 #include "codegen/cpu/Phase.h"
@@ -84,12 +84,12 @@ private:
   void store(const Item &item, const Sums &sums);
 
   SmallVector<Value> multiplyFloats(Value keys, int64_t panels);
-  SmallVector<Value> multiplyBytes(Value keys, int64_t panels);
+  SmallVector<Value> multiplyBytes(Value keys, int64_t panels) const;
   void emitScores(Value block, Value panels);
   void emitSoftmax(const Sums &sums, Value block, Value panels);
   void emitWeightedValues(const Sums &sums, Value block, Value count);
   /// Asks for what lies a block ahead of where `ptr` is in the cache.
-  void prefetch(Value ptr, int64_t bytes, int64_t blockBytes);
+  void prefetch(Value ptr, int64_t size, int64_t blockBytes) const;
 
   Phase &p;
   r1::AttentionOp op;
@@ -97,14 +97,14 @@ private:
   const int64_t dim, heads, group;
   const Rows in, out;
   /// Multiplies keys that are bytes.
-  std::optional<DotPrimitive> dot;
+  std::optional<ByteKeys> byteKeys;
   /// Spans of positions that a row and KV head have at most.
   int64_t spans = 1;
 
   // This thread's scratch.
   Value probabilities; ///< [group][kBlock] f32.
   Value biggest;       ///< [group][16] f32: maxima of a block.
-  Value rounded;       ///< The query's blocks as rows of bytes.
+  Value rounded;       ///< The query's heads for `byteKeys`.
 
   // Of the item at hand.
   std::optional<CacheHead> stored;
@@ -114,9 +114,8 @@ private:
 } // namespace
 
 /// As many spans as let all threads work where the heads of one row do not.
-static int64_t chooseSpans(r1::TargetAttr target, r1::PhaseKind phase,
-                           int64_t heads) {
-  if (phase == r1::PhaseKind::Prefill || heads % target.getCores() == 0)
+static int64_t chooseSpans(r1::TargetAttr target, int64_t heads) {
+  if (heads % target.getCores() == 0)
     return 1;
   return llvm::divideCeil(4 * target.getCores(), heads);
 }
@@ -128,17 +127,14 @@ AttentionKernel::AttentionKernel(Phase &p, r1::RegionOp region,
       group(cast<RankedTensorType>(op.getType()).getDimSize(1) / (heads * dim)),
       in(p.rows(op.getQuery())),
       out(p.rows(region.getBody().front().getTerminator()->getOperand(0))) {
-  spans = chooseSpans(p.target, p.attr.getKind(), heads);
+  spans = chooseSpans(p.target, heads);
   probabilities = p.allocateScratch(group * kBlock * 4);
   biggest = p.allocateScratch(group * kPanel * 4);
   if (!cache.isQuantized())
     return;
-  FailureOr<DotPrimitive> bytes = DotPrimitive::get(
-      cache.getKeyEncoding(), p.b.getI8Type(), p.target);
-  dot = succeeded(bytes) ? *bytes
-                         : *DotPrimitive::get(cache.getKeyEncoding(),
-                                              p.f32Type(), p.target);
-  dot->prepare(p);
+  byteKeys.emplace(p, cache);
+  if (byteKeys->roundsQueries())
+    rounded = p.allocateScratch(group * byteKeys->getQueryBytes());
 }
 
 static int64_t registersPerVector(r1::TargetAttr target) {
@@ -171,59 +167,21 @@ SmallVector<Value> AttentionKernel::multiplyFloats(Value keys,
       });
 }
 
-/// The same of keys in blocks of bytes. A block of keys and one of a query is a
-/// product of its own, so that each has its own scale.
+/// The same of keys that are bytes.
 SmallVector<Value> AttentionKernel::multiplyBytes(Value keys,
-                                                  int64_t panels) {
-  r1::EncodingAttr encoding = cache.getKeyEncoding();
-  int64_t block = encoding.getBlock(), bytes = encoding.getGroupBytes();
-  int64_t panelBytes = cache.getKeyPanelBytes();
-  int64_t rowBytes = dot->scalesActivations()
-                         ? r1::getRowBytes(RankedTensorType::get(
-                               {1, block}, p.b.getI8Type()))
-                         : block * 4;
-  int64_t headBytes = dot->scalesActivations()
-                          ? llvm::divideCeil(dim, block) * rowBytes
-                          : dim * 4;
-  Value base = dot->scalesActivations() ? rounded : query;
-  Value zero = p.splat(p.f32Vec(kPanel), 0.0);
-  auto multiply = [&](Value index, int64_t width, ValueRange carried) {
-    PanelGroup tile{*dot, {}};
-    for (int64_t i = 0; i < panels; ++i) {
-      Value at = p.at(keys, p.add(p.mul(index, bytes), i * panelBytes));
-      prefetch(at, bytes, kBlock / kPanel * panelBytes);
-      tile.panels.push_back(dot->panelAt(p, at, block));
-    }
-    SmallVector<DotPrimitive::Row> rows;
-    for (int64_t g = 0; g < group; ++g)
-      rows.push_back(dot->rowAt(
-          p, p.at(headOf(base, g, headBytes), p.mul(index, rowBytes)), block));
-    SmallVector<Value> sums(carried);
-    if (dot->scalesActivations())
-      sums.assign(carried.size(), zero);
-    sums = multiplyGroup(p, tile, rows, p.i64(0), width, sums);
-    for (auto [i, sum] : llvm::enumerate(sums))
-      sum = dot->finishGroup(p, sum, rows[i % group], p.i64(0), carried[i]);
-    return sums;
-  };
-  SmallVector<Value> sums(panels * group, zero);
-  int64_t whole = dim / block;
-  if (whole)
-    sums = p.loop(p.i64(0), p.i64(whole), 1, sums,
-                  [&](Value index, ValueRange carried) {
-                    return multiply(index, block, carried);
-                  });
-  if (int64_t rest = dim % block)
-    sums = multiply(p.i64(whole), rest, sums);
-  return sums;
+                                                  int64_t panels) const {
+  SmallVector<Value> rows;
+  Value base = byteKeys->roundsQueries() ? rounded : query;
+  for (int64_t g = 0; g < group; ++g)
+    rows.push_back(p.at(base, g * byteKeys->getQueryBytes()));
+  return byteKeys->multiply(keys, panels, rows, [&](Value at, int64_t size) {
+    prefetch(at, size, kBlock / kPanel * cache.getKeyPanelBytes());
+  });
 }
 
-void AttentionKernel::prefetch(Value ptr, int64_t bytes,
-                               int64_t blockBytes) {
-  // Rows of a prompt find the cache where rows before them left it.
-  if (p.attr.getKind() == r1::PhaseKind::Prefill)
-    return;
-  for (int64_t line = 0; line < bytes; line += 64)
+void AttentionKernel::prefetch(Value ptr, int64_t size,
+                               int64_t blockBytes) const {
+  for (int64_t line = 0; line < size; line += 64)
     LLVM::Prefetch::create(p.b, p.loc, p.at(ptr, blockBytes + line), /*rw=*/0,
                            /*hint=*/3, /*cache=*/1);
 }
@@ -231,7 +189,7 @@ void AttentionKernel::prefetch(Value ptr, int64_t bytes,
 /// probabilities[g][i] = scaled score of position block + i, -inf behind the
 /// last; biggest[g] the maximum in each lane.
 void AttentionKernel::emitScores(Value block, Value panels) {
-  int64_t together = std::max<int64_t>(1, (dot ? 12 : 4) / group);
+  int64_t together = std::max<int64_t>(1, (byteKeys ? 12 : 4) / group);
   Value lane = laneIndices(p);
   Value minusInfinity =
       p.splat(p.f32Vec(kPanel), -std::numeric_limits<double>::infinity());
@@ -242,7 +200,7 @@ void AttentionKernel::emitScores(Value block, Value panels) {
     Value position = p.add(block, p.mul(panel, kPanel));
     Value keys = stored->keysAt(position);
     SmallVector<Value> sums =
-        dot ? multiplyBytes(keys, count) : multiplyFloats(keys, count);
+        byteKeys ? multiplyBytes(keys, count) : multiplyFloats(keys, count);
     for (int64_t i = 0; i < count; ++i) {
       Value first = p.add(position, i * kPanel);
       Value left = arith::TruncIOp::create(p.b, p.loc, p.b.getI32Type(),
@@ -366,28 +324,14 @@ void AttentionKernel::beginItem(const Item &item) {
                  item.head);
   length = lengthOf(item);
   query = p.at(p.rowPtr(in, item.row), p.mul(item.head, group * dim * 4));
-  if (dot && dot->scalesActivations())
+  if (byteKeys && byteKeys->roundsQueries())
     roundQuery();
 }
 
-/// Each block of each head becomes a row of bytes with a scale.
 void AttentionKernel::roundQuery() {
-  constexpr int64_t block = r1::kQuantBlock;
-  int64_t rowBytes = r1::getRowBytes(
-      RankedTensorType::get({1, block}, p.b.getI8Type()));
-  int64_t blocks = llvm::divideCeil(dim, block);
   p.loop(p.i64(0), p.i64(group), 1, [&](Value g) {
-    Value from = p.at(query, p.mul(g, dim * 4));
-    Value to = p.at(rounded, p.mul(g, blocks * rowBytes));
-    auto round = [&](Value index, int64_t width) {
-      emitRoundedRow(p, p.at(from, p.mul(index, block * 4)),
-                     p.at(to, p.mul(index, rowBytes)), width);
-    };
-    int64_t whole = dim / block;
-    p.loop(p.i64(0), p.i64(whole), 1,
-           [&](Value index) { round(index, block); });
-    if (int64_t rest = dim % block)
-      round(p.i64(whole), rest);
+    byteKeys->storeQuery(p.at(query, p.mul(g, dim * 4)),
+                      p.at(rounded, p.mul(g, byteKeys->getQueryBytes())));
   });
 }
 
@@ -499,18 +443,11 @@ void AttentionKernel::emitSpans() {
 }
 
 void AttentionKernel::emit() {
-  int64_t mark = p.scratchMark();
-  if (dot && dot->scalesActivations())
-    rounded = p.allocateScratch(
-        group * llvm::divideCeil(dim, r1::kQuantBlock) *
-        r1::getRowBytes(
-            RankedTensorType::get({1, r1::kQuantBlock}, p.b.getI8Type())));
   if (spans > 1)
     emitSpans();
   else
     p.loop(p.thread, p.mul(in.count, heads), p.threads,
            [&](Value index) { emitWhole(itemAt(index)); });
-  p.restoreScratch(mark);
 }
 
 void sputnik::cpu::emitAttention(Phase &p, r1::RegionOp region,

@@ -58,6 +58,27 @@ Value CacheHead::loadUnscaled(Value address, int64_t lanes) const {
   return arith::SIToFPOp::create(p.b, p.loc, typeOf(p.f32Type()), words);
 }
 
+Value CacheHead::loadKeys(Value position, Value feature) const {
+  int64_t bytes = p.bytesOf(cache.getElement());
+  return p.loadAsF32(cache.getElement(),
+                     p.at(keysAt(position), p.mul(feature, kPanel * bytes)),
+                     kPanel);
+}
+
+Value CacheHead::loadValues(Value position, Value feature,
+                            int64_t exist) const {
+  Value from = valueAt(position, feature);
+  if (exist >= kPanel)
+    return loadUnscaled(from, kPanel);
+  Value part = p.splat(p.f32Vec(kPanel), 0.0);
+  for (int64_t i = 0; i < exist; ++i)
+    part = vector::InsertOp::create(
+        p.b, p.loc,
+        loadUnscaled(p.at(from, i * p.bytesOf(cache.getElement())), 1), part,
+        ArrayRef<int64_t>{i});
+  return part;
+}
+
 Value CacheHead::loadKey(Value position, Value feature) const {
   if (cache.isQuantized())
     return loadWeight(p, cache.getKeyEncoding(), dim, keys, position, feature);

@@ -27,6 +27,12 @@ public:
 
   /// Where the keys of 16 positions lie; `position` is a multiple of 16.
   mlir::Value keysAt(mlir::Value position) const;
+  /// One feature of 16 keys as f32; only in a cache of floats.
+  mlir::Value loadKeys(mlir::Value position, mlir::Value feature) const;
+  /// Features [feature, feature + 16) of a value as f32, yet without the scale.
+  /// Only `exist` of them do; zeros stand for the others.
+  mlir::Value loadValues(mlir::Value position, mlir::Value feature,
+                         int64_t exist) const;
   /// Where the value of a position lies from `feature` on.
   mlir::Value valueAt(mlir::Value position, mlir::Value feature) const;
   /// Features of a value from `address` on as f32, yet without the scale.

@@ -270,6 +270,8 @@ LogicalResult PhaseEmitter::emitKernel(r1::RegionOp region) {
     if (auto attention = dyn_cast<r1::AttentionOp>(op)) {
       if (p.optLevel == 0)
         emitPlainAttention(p, region, attention);
+      else if (p.attr.getKind() == r1::PhaseKind::Prefill)
+        emitPrefillAttention(p, region, attention);
       else
         emitAttention(p, region, attention);
       return success();

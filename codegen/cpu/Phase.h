@@ -113,6 +113,8 @@ void emitPlainAttention(Phase &phase, r1::RegionOp region,
                         r1::AttentionOp attention);
 void emitAttention(Phase &phase, r1::RegionOp region,
                    r1::AttentionOp attention);
+void emitPrefillAttention(Phase &phase, r1::RegionOp region,
+                          r1::AttentionOp attention);
 
 /// The same for ops that are alone in their region.
 void emitPlainExpertsUp(Phase &phase, r1::ExpertsUpOp op);

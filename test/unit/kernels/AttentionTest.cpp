@@ -85,5 +85,11 @@ TEST_P(AttentionTest, ProjectionsBefore) {
 
 SPUTNIK_INSTANTIATE_KERNELS(AttentionTest);
 
+class AttentionTargetTest : public AttentionTest {};
+TEST_P(AttentionTargetTest, Group3Dim80) { checkHeads(2, 3, 80, 150); }
+// GPUs have no other targets here.
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(AttentionTargetTest);
+SPUTNIK_INSTANTIATE_TARGETS(AttentionTargetTest);
+
 } // namespace
 } // namespace sputnik::testing

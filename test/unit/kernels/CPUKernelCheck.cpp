@@ -29,7 +29,9 @@ bool KernelFixture::roundsActivations() {
          r1::DotKind::FMA;
 }
 
-bool KernelFixture::roundsAttention() { return false; }
+bool KernelFixture::roundsAttention() {
+  return optLevel() > 0 && roundsActivations();
+}
 bool KernelFixture::multipliesBytes() {
   return llvm::cantFail(cpu::getTarget(target(), context)).getInt8Dot() !=
          r1::IntDotKind::None;

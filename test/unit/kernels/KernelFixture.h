@@ -60,9 +60,9 @@ protected:
     check(text, expected, expected, tolerance);
   }
 
-  /// Whether prefill's attention over a cache in bf16 rounds the weights of
-  /// values to bf16.
-  static bool roundsAttention();
+  /// Whether prefill's attention over a cache in bf16 or bytes rounds queries and
+  /// the weights of values to bf16.
+  bool roundsAttention();
   /// Whether products with blocks of bytes round their rows to bytes.
   bool multipliesBytes();
 
