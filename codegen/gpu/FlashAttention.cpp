@@ -188,7 +188,7 @@ void FlashAttention::convertBytes(const Run &run, Value step) {
                                          k.vecType(4, k.b.getI32Type()));
     for (int64_t i = 0; i < 4; ++i)
       words = LLVM::InsertElementOp::create(
-          k.b, k.loc, words, packed(values[2 * i], values[2 * i + 1]),
+          k.b, k.loc, words, k.packPair(values[2 * i], values[2 * i + 1]),
           k.i32(i));
     k.store(words, k.at(stage, place), 16);
   };

@@ -443,8 +443,8 @@ std::vector<Launch> sputnik::gpu::emitSampling(ModuleOp code,
     k.finish();
     arenaBytes = std::max(arenaBytes, k.getArenaBytes());
     for (int64_t stage : stages)
-      launches.push_back({name.str(), kernel.getBlocks(), 1, false,
-                          k.getSharedBytes(), stage, /*number=*/0});
+      launches.push_back({name.str(), kernel.getBlocks(), k.getThreads(), 1,
+                          false, k.getSharedBytes(), stage, /*number=*/0});
   };
   add("sample_largest", {0}, &SampleKernel::emitLargest);
   add("sample_weigh", {0}, &SampleKernel::emitWeigh);

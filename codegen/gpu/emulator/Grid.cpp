@@ -183,7 +183,7 @@ void Grid::find(const void *ptr, uint64_t bytes, const char *verb,
       lastBuffer = i;
       return;
     }
-  const uint8_t *shared = current->block->shared.get();
+  const uint8_t *shared = current->block->shared;
   std::string near;
   int64_t distance = INT64_MAX;
   for (const EmulatedBuffer &buffer : buffers)
