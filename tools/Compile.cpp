@@ -137,9 +137,6 @@ Error Compiler::import() {
     return llvm::createStringError("--bench-dir: sputnik-bench times kernels of "
                                    "CPUs; those of a GPU are timed by bench "
                                    "--profile of the executable");
-  if (target.isGPU() && kvScheme() == r1::Scheme::Q8)
-    return llvm::createStringError("--kv=q8: no kernel for a GPU reads such a "
-                                   "cache; expected bf16 or f32");
   Expected<Checkpoint> opened = options.weights == WeightsKind::Random
                                     ? Checkpoint::openConfigOnly(options.model)
                                     : Checkpoint::open(options.model);

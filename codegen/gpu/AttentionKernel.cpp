@@ -10,6 +10,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "codegen/gpu/ByteCache.h"
+#include "codegen/gpu/ByteRows.h"
 #include "codegen/gpu/Region.h"
 
 #include "llvm/Support/MathExtras.h"
@@ -47,7 +49,10 @@ private:
   /// [chunks] vectors of weighted values.
   using State = SmallVector<Value>;
   State emitStep(Value step, ValueRange state);
+  void loadQuery();
   SmallVector<Value> emitScores(Value position);
+  SmallVector<Value> emitByteScores(Value position);
+  Value loadValue(Value position, Value coordinate);
   void mergeWarps(ValueRange state);
   /// Sets of sums over different positions: [count][group] maxima and totals,
   /// [count][group][dim] weighted values.
@@ -71,14 +76,111 @@ private:
   int64_t dim, group, width, chunks, splits = 1;
 
   Value row, head, split, length, keys, values;
-  Value query;         // [group][dim] f32, scaled.
+  Value query;         // [group][dim] f32, scaled; of bytes [group][queryBytes].
+  Value queryScales;   // [group][blocks] of bytes.
   Value probabilities; // [kStep] of each head of the group, this warp's.
+  std::optional<ByteCache> byteCache; // Where the cache is quantized.
 };
 
 } // namespace
 
+/// Bytes where the cache has them, as dot products of bytes need it.
+void AttentionKernel::loadQuery() {
+  Value from = k.at(k.rowPtr(k.rows(op.getQuery()), row),
+                    k.mul(head, group * dim * 4));
+  auto scaled = [&](Value i) {
+    Value q = k.load(k.f32Type(), k.at(from, k.mul(i, 4)), 4);
+    return k.mulf(q, k.f32(op.getScale().convertToFloat()));
+  };
+  if (!byteCache) {
+    query = k.allocateShared(group * dim * 4);
+    k.forEach(group * dim, [&](Value i) {
+      k.store(scaled(i), k.at(query, k.mul(i, 4)), 4);
+    });
+    return;
+  }
+  int64_t blocks = byteCache->keyBlocks();
+  query = k.allocateShared(group * blocks * ByteCache::kBlock);
+  queryScales = k.allocateShared(group * blocks * 4);
+  roundBlocks(
+      k, {group * blocks, ByteCache::kBlock,
+          [&](Value block, Value feature) {
+            Value d = k.add(k.mul(k.rem(block, blocks), ByteCache::kBlock),
+                            feature);
+            return k.ifThenElse(k.less(d, k.i64(dim)), {k.f32(0)}, [&] {
+              return SmallVector<Value>{
+                  scaled(k.add(k.mul(k.div(block, blocks), dim), d))};
+            })[0];
+          },
+          [&](Value block, Value feature, Value byte) {
+            k.store(byte,
+                    k.at(query, k.add(k.mul(block, ByteCache::kBlock), feature)),
+                    1);
+          },
+          [&](Value block, Value scale) {
+            k.store(scale, k.at(queryScales, k.mul(block, 4)), 4);
+          }});
+}
+
+/// As emitScores, by integer products of blocks.
+SmallVector<Value> AttentionKernel::emitByteScores(Value position) {
+  Type i32 = k.b.getI32Type();
+  int64_t blocks = byteCache->keyBlocks();
+  SmallVector<Value> sums(group, k.f32(0));
+  auto addBlock = [&](Value block, int64_t words, ValueRange before) {
+    SmallVector<Value> next(before), loaded;
+    Value scale = k.load(k.f32Type(), byteCache->keyScale(position, block), 4);
+    Value address = byteCache->keyWord(position, block);
+    for (int64_t i = 0; i < words; ++i)
+      loaded.push_back(
+          k.load(i32, k.at(address, i * ByteCache::kKeyWordStride), 4));
+    for (int64_t g = 0; g < group; ++g) {
+      Value own = k.add(block, g * blocks), dot = k.i32(0);
+      for (int64_t i = 0; i < words; i += 4) {
+        Value q = k.load(k.vecType(4, i32),
+                         k.at(query, k.add(k.mul(own, ByteCache::kBlock), 4 * i)),
+                         16);
+        for (int64_t j = 0; j < 4; ++j)
+          dot = k.dot4(loaded[i + j],
+                       LLVM::ExtractElementOp::create(k.b, k.loc, q, k.i32(j)),
+                       dot);
+      }
+      Value product = arith::SIToFPOp::create(k.b, k.loc, k.f32Type(), dot);
+      Value queryScale =
+          k.load(k.f32Type(), k.at(queryScales, k.mul(own, 4)), 4);
+      next[g] = k.fma(product, k.mulf(scale, queryScale), next[g]);
+    }
+    return next;
+  };
+  constexpr int64_t words = ByteCache::kBlock / 4;
+  int64_t whole = dim / ByteCache::kBlock, rest = dim % ByteCache::kBlock / 4;
+  sums = k.loop(k.i64(0), k.i64(whole), 1, sums,
+                [&](Value block, ValueRange before) {
+                  return addBlock(block, words, before);
+                });
+  return rest ? addBlock(k.i64(whole), rest, sums) : sums;
+}
+
+/// `width` coordinates of a value; of bytes without their scale.
+Value AttentionKernel::loadValue(Value position, Value coordinate) {
+  if (!byteCache) {
+    Value index = k.add(k.mul(position, dim), coordinate);
+    return k.loadAsF32(cache.getElement(),
+                       k.at(values, k.mul(index, k.bytesOf(cache.getElement()))),
+                       width);
+  }
+  Value word = k.load(k.b.getI32Type(), byteCache->value(position, coordinate), 4);
+  Value four = LLVM::PoisonOp::create(k.b, k.loc, valueType());
+  for (auto [i, value] : llvm::enumerate(bytesToFloats(k, word)))
+    four = LLVM::InsertElementOp::create(k.b, k.loc, four, value,
+                                         k.i32(static_cast<int32_t>(i)));
+  return four;
+}
+
 /// q . k of this lane's position, for each head of the group.
 SmallVector<Value> AttentionKernel::emitScores(Value position) {
+  if (byteCache)
+    return emitByteScores(position);
   int64_t bytes = k.bytesOf(cache.getElement());
   Value lane = k.add(k.mul(k.div(position, kPanel), kPanel * dim),
                      k.rem(position, kPanel));
@@ -115,7 +217,11 @@ AttentionKernel::State AttentionKernel::emitStep(Value step,
   Value first = k.mul(step, kStep);
   Value position = k.add(first, k.lane), lastOne = k.sub(length, k.i64(1));
   Value exists = k.less(position, length);
-  SmallVector<Value> scores = emitScores(k.min(position, lastOne));
+  Value own = k.min(position, lastOne);
+  SmallVector<Value> scores = emitScores(own);
+  Value valueScale;
+  if (byteCache)
+    valueScale = k.load(k.f32Type(), byteCache->valueScale(own), 4);
   for (int64_t g = 0; g < group; ++g) {
     Value score = k.select(exists, scores[g],
                            k.f32(-std::numeric_limits<float>::max()));
@@ -124,7 +230,7 @@ AttentionKernel::State AttentionKernel::emitStep(Value step,
     Value fade = k.exp(k.subf(peak, now));
     Value weight =
         k.select(exists, k.exp(k.subf(score, now)), k.f32(0.0f));
-    k.store(weight,
+    k.store(byteCache ? k.mulf(weight, valueScale) : weight,
             k.at(probabilities, k.mul(k.add(k.lane, g * kStep), 4)), 4);
     total = k.fma(total, fade, weight);
     peak = now;
@@ -134,7 +240,6 @@ AttentionKernel::State AttentionKernel::emitStep(Value step,
     }
   }
   k.warpBarrier();
-  int64_t bytes = k.bytesOf(cache.getElement());
   SmallVector<Value> sums(ArrayRef(next).drop_front(2 * group));
   sums = k.loop(
       k.i64(0), k.i64(kStep), kUnroll, sums,
@@ -143,10 +248,7 @@ AttentionKernel::State AttentionKernel::emitStep(Value step,
         for (int64_t i = 0; i < kUnroll; ++i)
           for (int64_t c = 0; c < chunks; ++c) {
             Value at = k.min(k.add(first, k.add(block, i)), lastOne);
-            Value index = k.add(k.mul(at, dim), laneCoordinate(c));
-            loaded.push_back(
-                k.loadAsF32(cache.getElement(),
-                            k.at(values, k.mul(index, bytes)), width));
+            loaded.push_back(loadValue(at, laneCoordinate(c)));
           }
         for (int64_t g = 0; g < group; ++g)
           for (int64_t i = 0; i < kUnroll; ++i) {
@@ -275,14 +377,9 @@ FailureOr<Grid> AttentionKernel::emit() {
   values = k.at(keys, cache.getKeyBytes());
   length = k.add(k.index(op.getPositions(), row), 1);
 
-  query = k.allocateShared(group * dim * 4);
-  Value from = k.at(k.rowPtr(k.rows(op.getQuery()), row),
-                    k.mul(head, group * dim * 4));
-  k.forEach(group * dim, [&](Value i) {
-    Value q = k.load(k.f32Type(), k.at(from, k.mul(i, 4)), 4);
-    k.store(k.mulf(q, k.f32(op.getScale().convertToFloat())),
-            k.at(query, k.mul(i, 4)), 4);
-  });
+  if (cache.isQuantized())
+    byteCache.emplace(k, cache, keys);
+  loadQuery();
   int64_t stepBytes = group * kStep * 4;
   probabilities = k.at(k.allocateShared(kWarps * stepBytes),
                        k.mul(k.warp, stepBytes));
@@ -304,8 +401,5 @@ FailureOr<Grid> AttentionKernel::emit() {
 
 FailureOr<Grid> sputnik::gpu::emitAttention(Kernel &k,
                                             r1::AttentionOp attention) {
-  if (attention.getCache().getType().isQuantized())
-    return attention.emitOpError("no kernel for a GPU reads ")
-           << attention.getCache().getType();
   return AttentionKernel(k, attention).emit();
 }

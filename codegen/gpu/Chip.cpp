@@ -102,6 +102,10 @@ StringRef sputnik::gpu::getNativeChip() {
   return best;
 }
 
+bool sputnik::gpu::hasDependentLaunch(r1::TargetAttr target) {
+  return getCapability(target.getCpu()).number >= 90;
+}
+
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
 sputnik::gpu::createTargetMachine(r1::TargetAttr target) {
   static bool once = [] {

@@ -33,6 +33,11 @@ Capability getCapability(llvm::StringRef chip);
 /// is no driver, no GPU or no such chip.
 llvm::StringRef getNativeChip();
 
+/// Whether a kernel may start before the one before it has ended, and waits for
+/// it itself: programmatic dependent launch. On other chips LLVM has no code for
+/// the wait.
+bool hasDependentLaunch(r1::TargetAttr target);
+
 /// LLVM's NVPTX back end for a target of getTarget.
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
 createTargetMachine(r1::TargetAttr target);

@@ -12,6 +12,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "codegen/gpu/ByteCache.h"
+#include "codegen/gpu/ByteRows.h"
 #include "codegen/gpu/Region.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -54,6 +56,7 @@ private:
   State emitRuns(State state);
   State emitRun(const Run &run, ValueRange state);
   void startCopies(const Run &run, Value step);
+  void convertBytes(const Run &run, Value step);
   State emitStep(const Run &run, Value step, ValueRange state);
   SmallVector<Value> emitScores(Value keys);
   void addValues(Value values, ArrayRef<Value> weights,
@@ -98,7 +101,8 @@ bool sputnik::gpu::isFlashAttention(r1::PhaseAttr phase, r1::AttentionOp op) {
   int64_t group = cast<RankedTensorType>(op.getType()).getDimSize(1) /
                   (cache.getHeads() * cache.getDim());
   return phase.getKind() == r1::PhaseKind::Prefill &&
-         cache.getElement().isBF16() && cache.getDim() % kLoad == 0 &&
+         (cache.getElement().isBF16() || cache.isQuantized()) &&
+         cache.getDim() % kLoad == 0 &&
          group <= kQueries;
 }
 
@@ -174,6 +178,74 @@ void FlashAttention::startCopies(const Run &run, Value step) {
     k.copyAsync(k.at(stage, k.add(place, tileBytes)),
                 k.at(run.values, k.add(tile, offset)),
                 bytesAt(k.add(first, position)));
+  });
+}
+
+/// What startCopies does, from a cache of bytes: they are rounded to bf16 on the
+/// way.
+void FlashAttention::convertBytes(const Run &run, Value step) {
+  ByteCache from(k, cache, run.keys);
+  Value stage = k.at(stages, k.mul(k.rem(step, kStages), 2 * tileBytes));
+  Value first = k.mul(step, kPositions), last = k.sub(run.length, k.i64(1));
+  auto element = [&](Value vector, int64_t i) -> Value {
+    return LLVM::ExtractElementOp::create(k.b, k.loc, vector, k.i32(i));
+  };
+  // What lies behind the last position becomes zero.
+  auto scaleOf = [&](Value scale, Value position) {
+    return k.select(k.less(position, run.length), scale, k.f32(0));
+  };
+  auto storeEight = [&](ArrayRef<Value> values, Value place) {
+    Value words = LLVM::PoisonOp::create(k.b, k.loc,
+                                         k.vecType(4, k.b.getI32Type()));
+    for (int64_t i = 0; i < 4; ++i)
+      words = LLVM::InsertElementOp::create(
+          k.b, k.loc, words, packed(values[2 * i], values[2 * i + 1]),
+          k.i32(i));
+    k.store(words, k.at(stage, place), 16);
+  };
+  // Four coordinates of eight positions.
+  int64_t words = dim / 4;
+  k.forEach(kPositions / kGroup * words, [&](Value item) {
+    Value group = k.div(item, words), word = k.rem(item, words);
+    Value position = k.add(first, k.mul(group, kGroup));
+    Value present = k.min(position, k.mul(k.div(last, kGroup), kGroup));
+    Value block = k.div(word, ByteCache::kBlock / 4);
+    Value scales = from.keyScale(present, block);
+    Value quants =
+        k.at(from.keyWord(present, block),
+             k.mul(k.rem(word, ByteCache::kBlock / 4),
+                   ByteCache::kKeyWordStride));
+    SmallVector<Value> columns[4];
+    for (int64_t i = 0; i < kGroup; i += 4) {
+      Value four = k.load(k.f32Vec(4), k.at(scales, 4 * i), 16);
+      Value keys = k.load(k.vecType(4, k.b.getI32Type()), k.at(quants, 4 * i),
+                          16);
+      for (int64_t j = 0; j < 4; ++j) {
+        Value scale = scaleOf(element(four, j), k.add(position, i + j));
+        for (auto [column, value] :
+             llvm::zip_equal(columns, bytesToFloats(k, element(keys, j))))
+          column.push_back(k.mulf(value, scale));
+      }
+    }
+    Value panel = k.div(group, kPanel / kGroup);
+    Value d = k.add(k.mul(panel, dim), k.mul(word, 4));
+    for (auto [i, column] : llvm::enumerate(columns))
+      storeEight(column, placeOfKeys(k.add(d, i),
+                                     k.rem(group, kPanel / kGroup)));
+  });
+  // Eight coordinates of a position.
+  k.forEach(kPositions * dim / kGroup, [&](Value item) {
+    Value inTile = k.div(item, dim / kGroup), piece = k.rem(item, dim / kGroup);
+    Value position = k.add(first, inTile), present = k.min(position, last);
+    Value scale = scaleOf(
+        k.load(k.f32Type(), from.valueScale(present), 4), position);
+    Value pair = k.load(k.vecType(2, k.b.getI32Type()),
+                        from.value(present, k.mul(piece, kGroup)), 8);
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < 2; ++i)
+      for (Value value : bytesToFloats(k, element(pair, i)))
+        values.push_back(k.mulf(value, scale));
+    storeEight(values, k.add(placeOfValues(inTile, piece), tileBytes));
   });
 }
 
@@ -268,7 +340,12 @@ FlashAttention::State FlashAttention::emitStep(const Run &run, Value step,
 FlashAttention::State FlashAttention::emitRun(const Run &run,
                                               ValueRange state) {
   auto start = [&](Value step, Value steps) {
-    k.ifThen(k.less(step, steps), [&] { startCopies(run, step); });
+    k.ifThen(k.less(step, steps), [&] {
+      if (cache.isQuantized())
+        convertBytes(run, step);
+      else
+        startCopies(run, step);
+    });
     k.commitCopies();
   };
   Value steps = k.ceilDiv(run.length, kPositions);

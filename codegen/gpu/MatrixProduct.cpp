@@ -23,7 +23,7 @@ using namespace sputnik;
 using namespace sputnik::gpu;
 
 /// Features and rows that a block aims at: 64 sums in each thread. Half as many
-/// features where weights become bytes, for which a thread needs registers.
+/// features where weights change their form, for which a thread needs registers.
 static constexpr int64_t kBlockFeatures = 128, kBlockRows = 128;
 /// Most steps that are in shared memory at a time.
 static constexpr int64_t kStages = 3;
@@ -91,7 +91,7 @@ MatrixProduct::MatrixProduct(Kernel &k, r1::LinearOp linear)
 }
 
 void MatrixProduct::chooseTile() {
-  int64_t features = fragments.isInteger() ? kBlockFeatures / 2 : kBlockFeatures;
+  int64_t features = fragments.converts() ? kBlockFeatures / 2 : kBlockFeatures;
   unitsTogether = std::clamp<int64_t>(features / unitFeatures, 1, units);
   blockFeatures = unitsTogether * unitFeatures;
   blockPanels = blockFeatures / kPanel;
@@ -168,7 +168,7 @@ void MatrixProduct::startCopies(Value step) {
     copy(k.at(to.panels, k.add(k.mul(panel, stepBytes),
                                fragments.placeInPanel(k, offset))),
          k.at(weight, k.mul(index, panelBytes)),
-         k.add(k.mul(step, stepBytes), offset),
+         fragments.offsetInImage(k, step, offset),
          fragments.panelBytes(input.features));
   });
   if (fragments.isInteger())

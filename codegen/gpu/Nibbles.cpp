@@ -29,14 +29,20 @@ NibbleTable sputnik::gpu::nibbleTable(Kernel &k, r1::Scheme scheme,
   return table;
 }
 
-/// A byte permutation looks up three bits; the fourth chooses between two.
-Value sputnik::gpu::lookUpNibbles(Kernel &k, const NibbleTable &table,
-                                  Value nibbles) {
-  Value three = k.and32(nibbles, 0x7777);
-  Value low = k.permuteBytes(table[0], table[1], three);
-  Value high = k.permuteBytes(table[2], table[3], three);
-  Value fourth = k.shiftRight32(k.and32(nibbles, 0x8888), 1);
-  return k.permuteBytes(low, high, k.or32(fourth, 0x3210));
+/// A byte permutation looks up three bits; the fourth chooses between two. It
+/// looks at the low half of what chooses.
+std::pair<Value, Value> sputnik::gpu::lookUpNibbles(Kernel &k,
+                                                    const NibbleTable &table,
+                                                    Value word) {
+  Value three = k.and32(word, 0x77777777);
+  Value fourth =
+      k.or32(k.and32(k.shiftRight32(word, 1), 0x44444444), 0x32103210);
+  auto half = [&](Value three, Value fourth) {
+    return k.permuteBytes(k.permuteBytes(table[0], table[1], three),
+                          k.permuteBytes(table[2], table[3], three), fourth);
+  };
+  return {half(three, fourth),
+          half(k.shiftRight32(three, 16), k.shiftRight32(fourth, 16))};
 }
 
 SmallVector<Value> sputnik::gpu::inNibbleOrder(Kernel &k, Value first,

@@ -3,6 +3,8 @@
 
 #include "codegen/gpu/PanelDot.h"
 
+#include "codegen/gpu/ByteRows.h"
+#include "codegen/gpu/Float8.h"
 #include "codegen/gpu/Nibbles.h"
 
 #include "llvm/Support/MathExtras.h"
@@ -29,7 +31,9 @@ FailureOr<PanelDot> PanelDot::get(r1::EncodingAttr encoding, Type element) {
       return failure();
     return PanelDot(encoding, /*integer=*/element.isInteger(8));
   case r1::Scheme::FP8:
-    return failure();
+    if (!element.isF32())
+      return failure();
+    return PanelDot(encoding, /*integer=*/false);
   }
   return failure();
 }
@@ -39,7 +43,7 @@ int64_t PanelDot::partColumns() const {
 }
 
 int64_t PanelDot::rowParts(int64_t columns) const {
-  int64_t unit = blocks() ? r1::kQuantBlock : partColumns();
+  int64_t unit = blocks() ? encoding.getBlock() : partColumns();
   return llvm::alignTo(columns, unit) / partColumns();
 }
 
@@ -52,7 +56,7 @@ PanelDot::Weights PanelDot::load(Kernel &k, Value panel, int64_t columns,
   }
   // A part's 64 bytes lie in its block, and that in its group.
   Value part = k.add(k.mul(chunk, parts()), lanePart(k));
-  int64_t blockParts = r1::kQuantBlock / partColumns();
+  int64_t blockParts = encoding.getBlock() / partColumns();
   Value block = k.div(part, blockParts);
   Value group = k.at(panel, k.mul(k.div(block, encoding.getGroupBlocks()),
                                   encoding.getGroupBytes()));
@@ -67,19 +71,16 @@ PanelDot::Weights PanelDot::load(Kernel &k, Value panel, int64_t columns,
                                    encoding.getScaleBytes()));
   if (encoding.getScheme() != r1::Scheme::Q4) {
     weights.scales = k.load(k.f32Vec(4), scales, 16);
+    if (isFloat8() && float8Factor(k.target) != 1)
+      weights.scales = k.mulf(
+          weights.scales, k.splat(k.f32Vec(4), float8Factor(k.target)));
     return weights;
   }
-  weights.steps = arith::ExtSIOp::create(
-      k.b, k.loc, k.vecType(4, k.b.getI32Type()),
-      k.load(k.vecType(4, k.b.getI8Type()), scales, 4));
-  Value rowScales =
-      k.load(k.f32Vec(4),
-             k.at(panel, k.add(k.mul(laneRow(k), 4),
-                               encoding.getRowScaleOffset(columns))),
-             16);
-  weights.scales = k.mulf(
-      arith::SIToFPOp::create(k.b, k.loc, k.f32Vec(4), weights.steps),
-      rowScales);
+  weights.steps = k.load(k.b.getI32Type(), scales, 4);
+  weights.scales = LLVM::PoisonOp::create(k.b, k.loc, k.f32Vec(4));
+  for (auto [i, step] : llvm::enumerate(bytesToFloats(k, weights.steps)))
+    weights.scales = LLVM::InsertElementOp::create(
+        k.b, k.loc, weights.scales, step, k.i32(static_cast<int32_t>(i)));
   return weights;
 }
 
@@ -111,18 +112,6 @@ void PanelDot::multiplyFloats(Kernel &k, const Weights &weights, Value x,
   }
 }
 
-/// The four signed bytes of a word as floats.
-static SmallVector<Value> toFloats(Kernel &k, Value word) {
-  SmallVector<Value> floats;
-  for (int32_t i = 0; i < 4; ++i) {
-    Value high = arith::ShLIOp::create(k.b, k.loc, word, k.i32(24 - 8 * i));
-    Value byte = arith::ShRSIOp::create(k.b, k.loc, high, k.i32(24));
-    floats.push_back(
-        arith::SIToFPOp::create(k.b, k.loc, k.f32Type(), byte));
-  }
-  return floats;
-}
-
 void PanelDot::multiplyBlocks(Kernel &k, const Weights &weights, Value x,
                               MutableArrayRef<Value> sums) const {
   SmallVector<Value> columns;
@@ -135,16 +124,19 @@ void PanelDot::multiplyBlocks(Kernel &k, const Weights &weights, Value x,
   for (int64_t row = 0; row < 4; ++row) {
     Value word = element(k, weights.words, row), dot = k.f32(0);
     if (!isNibbles()) {
-      for (auto [column, value] : llvm::zip_equal(columns, toFloats(k, word)))
+      SmallVector<Value> values =
+          isFloat8() ? float8ToFloats(k, word) : bytesToFloats(k, word);
+      for (auto [column, value] : llvm::zip_equal(columns, values))
         dot = k.fma(value, column, dot);
     } else {
-      NibbleTable table =
-          nibbleTable(k, encoding.getScheme(),
-                      weights.steps ? element(k, weights.steps, row) : Value());
-      SmallVector<Value> values = toFloats(k, lookUpNibbles(k, table, word));
-      llvm::append_range(
-          values,
-          toFloats(k, lookUpNibbles(k, table, k.shiftRight32(word, 16))));
+      Value step = weights.steps
+                       ? k.permuteBytes(weights.steps, k.i32(0),
+                                        k.i32(0x4440 | row))
+                       : Value();
+      auto [low, high] = lookUpNibbles(
+          k, nibbleTable(k, encoding.getScheme(), step), word);
+      SmallVector<Value> values = bytesToFloats(k, low);
+      llvm::append_range(values, bytesToFloats(k, high));
       for (auto [column, value] : llvm::zip_equal(order, values))
         dot = k.fma(value, columns[column], dot);
     }
@@ -162,30 +154,36 @@ void PanelDot::multiplyBytes(Kernel &k, const Weights &weights, Value words,
     first = ordered[0];
     second = ordered[1];
   }
-  Value moved; // What a table moved by one adds.
+  Value moved, isMoved; // What a moved table adds; a byte for each row.
   if (weights.steps) {
     Value ones = k.i32(0x01010101);
-    moved = k.dot4(ones, first, k.dot4(ones, second, k.i32(0)));
+    moved = arith::MulIOp::create(
+        k.b, k.loc, k.dot4(ones, first, k.dot4(ones, second, k.i32(0))),
+        k.i32(r1::kQ4Shift));
+    isMoved = k.and32(weights.steps, 0x01010101);
   }
   NibbleTable table = nibbleTable(k, encoding.getScheme());
-  for (int64_t i = 0; i < 4; ++i) {
-    Value word = element(k, weights.words, i), dot;
-    if (isNibbles()) {
-      dot = k.dot4(lookUpNibbles(k, table, word), first, k.i32(0));
-      dot = k.dot4(lookUpNibbles(k, table, k.shiftRight32(word, 16)), second,
-                   dot);
-    } else {
-      dot = k.dot4(word, first, k.i32(0));
-    }
-    if (moved) {
-      Value shift = arith::MulIOp::create(
-          k.b, k.loc, k.and32(element(k, weights.steps, i), 1),
-          k.i32(r1::kQ4Shift));
+  for (int32_t i = 0; i < 4; ++i) {
+    Value word = element(k, weights.words, i);
+    // A sum that begins with the bits of 1.5 * 2^23 ends with those of a float
+    // that is as much larger as the sum.
+    Value dot = k.i32(0x4b400000);
+    if (moved)
       dot = arith::AddIOp::create(
-          k.b, k.loc, dot, arith::MulIOp::create(k.b, k.loc, moved, shift));
+          k.b, k.loc,
+          arith::MulIOp::create(
+              k.b, k.loc,
+              k.permuteBytes(isMoved, k.i32(0), k.i32(0x4440 | i)), moved),
+          dot);
+    if (isNibbles()) {
+      auto [low, high] = lookUpNibbles(k, table, word);
+      dot = k.dot4(high, second, k.dot4(low, first, dot));
+    } else {
+      dot = k.dot4(word, first, dot);
     }
     Value product =
-        arith::SIToFPOp::create(k.b, k.loc, k.f32Type(), dot);
+        k.subf(arith::BitcastOp::create(k.b, k.loc, k.f32Type(), dot),
+               k.f32(12582912.0f));
     sums[i] = k.fma(product, k.mulf(element(k, weights.scales, i), scale),
                     sums[i]);
   }
@@ -258,9 +256,18 @@ SmallVector<Value> PanelDot::sumPanel(Kernel &k, Value panel, int64_t columns,
     });
   }
   SmallVector<Value> reduced;
+  Value rowScales;
+  if (encoding.getRowScaleBytes())
+    rowScales = k.load(k.f32Vec(4),
+                       k.at(panel, k.add(k.mul(laneRow(k), 4),
+                                         encoding.getRowScaleOffset(columns))),
+                       16);
   for (size_t t = 0; t < rows.size(); ++t)
-    llvm::append_range(reduced,
-                       reduce(k, ArrayRef(now).slice(t * perRow, perRow)));
+    for (auto [i, sum] : llvm::enumerate(
+             reduce(k, ArrayRef(now).slice(t * perRow, perRow))))
+      reduced.push_back(rowScales
+                            ? k.mulf(sum, element(k, rowScales, i))
+                            : sum);
   return reduced;
 }
 

@@ -16,6 +16,7 @@ inline constexpr int64_t kPanel = 16;
 /// columns, which are the same for all lanes of a *part*, of `rowsPerLane` rows.
 ///
 /// f32, bf16: 16 lanes make a part, each takes 4 (8) columns of one row.
+/// fp8: as q8, each weight is made a float.
 /// q8, q4: 4 lanes make a part, each takes 4 (8) columns of four rows, which
 /// `dp4a` multiplies with i8 activations; with f32 activations each weight is
 /// made a float.
@@ -75,8 +76,8 @@ public:
                                           int64_t unroll) const;
 
 private:
-  /// What a lane loads of one chunk: words, the rows' scales for its block, and
-  /// in q4 their steps.
+  /// What a lane loads of one chunk: words, the rows' scales for its block (of q4
+  /// but for those of whole rows), and in q4 their steps, a byte for each.
   struct Weights {
     mlir::Value words, scales, steps;
   };
@@ -100,6 +101,7 @@ private:
   PanelDot(r1::EncodingAttr encoding, bool integer)
       : encoding(encoding), integer(integer) {}
   bool blocks() const { return encoding.getBlock() != 0; }
+  bool isFloat8() const { return encoding.getScheme() == r1::Scheme::FP8; }
   bool isNibbles() const {
     return encoding.getScheme() == r1::Scheme::Q4 ||
            encoding.getScheme() == r1::Scheme::Q4Plain;

@@ -3,6 +3,7 @@
 
 #include "codegen/gpu/PanelFragments.h"
 
+#include "codegen/gpu/Float8.h"
 #include "codegen/gpu/Nibbles.h"
 #include "codegen/gpu/PanelDot.h"
 
@@ -24,16 +25,25 @@ bool PanelFragments::supports(r1::EncodingAttr encoding) {
   case r1::Scheme::Q8:
   case r1::Scheme::Q4:
   case r1::Scheme::Q4Plain:
+  case r1::Scheme::FP8:
     return true;
-  default:
+  case r1::Scheme::F32:
     return false;
   }
+  return false;
 }
 
 PanelFragments::PanelFragments(r1::EncodingAttr encoding)
-    : encoding(encoding), integer(encoding.getBlock() != 0) {}
+    : encoding(encoding),
+      integer(encoding.getBlock() != 0 && !isFloat8()) {}
+
+/// Bytes of the values of a step of a panel in fp8.
+static constexpr int64_t kFloat8StepBytes =
+    kPanel * PanelFragments::kRowBytes / 2;
 
 int64_t PanelFragments::panelStepBytes() const {
+  if (isFloat8())
+    return encoding.getGroupScaleBytes() + kFloat8StepBytes;
   return integer ? groupOffset(kBlocks) : kPanel * kRowBytes;
 }
 
@@ -57,10 +67,22 @@ static Value exclusiveOr(Kernel &k, Value a, Value c) {
   return k.b.createOrFold<arith::XOrIOp>(k.loc, a, c);
 }
 
+Value PanelFragments::offsetInImage(Kernel &k, Value step,
+                                    Value offset) const {
+  if (!isFloat8())
+    return k.add(k.mul(step, panelStepBytes()), offset);
+  int64_t together = encoding.getBlockBytes() / kFloat8StepBytes;
+  Value block = k.mul(k.div(step, together), encoding.getGroupBytes());
+  Value isScale = k.less(offset, k.i64(encoding.getGroupScaleBytes()));
+  Value part = k.select(isScale, k.i64(0),
+                        k.mul(k.rem(step, together), kFloat8StepBytes));
+  return k.add(block, k.add(part, offset));
+}
+
 /// Lanes read two rows of the same piece of four parts, 64 bytes apart: every
 /// other 128 bytes are moved by half of that.
 Value PanelFragments::placeInPanel(Kernel &k, Value offset) const {
-  if (!integer)
+  if (!converts())
     return offset;
   return exclusiveOr(k, offset, k.mul(k.rem(k.div(offset, 128), 2), 32));
 }
@@ -68,7 +90,7 @@ Value PanelFragments::placeInPanel(Kernel &k, Value offset) const {
 /// Eight rows are read together in pieces of 16 bytes, or four in pieces of 32.
 Value PanelFragments::placeInRow(Kernel &k, Value row, Value offset) const {
   Value moved =
-      isNibbles() ? k.mul(k.rem(row, 4), 32) : k.mul(k.rem(row, 8), 16);
+      isNibbles() || isFloat8() ? k.mul(k.rem(row, 4), 32) : k.mul(k.rem(row, 8), 16);
   return k.add(k.mul(row, kRowBytes), exclusiveOr(k, offset, moved));
 }
 
@@ -84,13 +106,13 @@ SmallVector<Value> PanelFragments::loadRows(Kernel &k, Value rows,
                                             Value firstRow,
                                             int64_t half) const {
   int64_t begin = half * kRowBytes / 2;
-  if (!isNibbles()) {
+  if (!isNibbles() && !isFloat8()) {
     // 8 rows by 16 bytes of four consecutive pieces.
     Value row = k.add(firstRow, k.rem(k.lane, 8));
     Value offset = k.add(k.mul(k.div(k.lane, 8), 16), begin);
     return k.loadMatrices(k.at(rows, placeInRow(k, row, offset)));
   }
-  // A lane has the 8 columns whose nibbles lie together.
+  // A lane has the columns of its weights: 8 whose nibbles lie together, or 4.
   SmallVector<Value> words;
   for (int64_t block = 0; block < 2; ++block) {
     Value row = k.add(firstRow, k.div(k.lane, 4));
@@ -98,8 +120,11 @@ SmallVector<Value> PanelFragments::loadRows(Kernel &k, Value rows,
         k.add(k.mul(k.rem(k.lane, 4), 8), begin + block * r1::kQuantBlock);
     Value pair = k.load(k.vecType(2, k.b.getI32Type()),
                         k.at(rows, placeInRow(k, row, offset)), 8);
-    llvm::append_range(
-        words, inNibbleOrder(k, element(k, pair, 0), element(k, pair, 1)));
+    Value first = element(k, pair, 0), last = element(k, pair, 1);
+    if (isNibbles())
+      llvm::append_range(words, inNibbleOrder(k, first, last));
+    else
+      words.append({first, last});
   }
   return words;
 }
@@ -126,8 +151,8 @@ SmallVector<Value> PanelFragments::loadBlock(Kernel &k, Value panel,
   for (int64_t row = 0; row < 2; ++row) {
     NibbleTable table = nibbleTable(k, encoding.getScheme(),
                                     steps.empty() ? Value() : steps[row]);
-    bytes[row] = lookUpNibbles(k, table, words[row]);
-    bytes[row + 2] = lookUpNibbles(k, table, k.shiftRight32(words[row], 16));
+    std::tie(bytes[row], bytes[row + 2]) =
+        lookUpNibbles(k, table, words[row]);
   }
   return bytes;
 }
@@ -165,7 +190,8 @@ SmallVector<Value> PanelFragments::loadScales(Kernel &k, Value panel,
 
 Value PanelFragments::feature(Kernel &k, int64_t i) const {
   Value group = k.div(k.lane, 4);
-  return integer ? k.add(k.mul(group, 2), i / 2) : k.add(group, i / 2 * 8);
+  return converts() ? k.add(k.mul(group, 2), i / 2)
+                    : k.add(group, i / 2 * 8);
 }
 
 Value PanelFragments::row(Kernel &k, int64_t i) const {
@@ -187,8 +213,50 @@ Value PanelFragments::featureScale(Kernel &k, Value panel, int64_t columns,
 PanelFragments::Sums PanelFragments::multiply(Kernel &k, const Step &step,
                                               const Tile &tile,
                                               ValueRange sums) const {
-  return integer ? multiplyBytes(k, step, tile, sums)
-                 : multiplyFloats(k, step, tile, sums);
+  return integer      ? multiplyBytes(k, step, tile, sums)
+         : isFloat8() ? multiplyFloat8(k, step, tile, sums)
+                      : multiplyFloats(k, step, tile, sums);
+}
+
+PanelFragments::Sums PanelFragments::multiplyFloat8(Kernel &k, const Step &step,
+                                                    const Tile &tile,
+                                                    ValueRange before) const {
+  Sums sums(before);
+  SmallVector<SmallVector<Value>> rows;
+  for (int64_t n = 0; n < tile.rowGroups; ++n) {
+    Value first = k.add(tile.firstRow, 8 * n);
+    rows.push_back(loadRows(k, step.rows, first, 0));
+    llvm::append_range(rows.back(), loadRows(k, step.rows, first, 1));
+  }
+  Value panels = k.at(step.panels, k.mul(tile.firstPanel, panelStepBytes()));
+  Value place = k.rem(k.lane, 4), pairOfRows = k.mul(k.div(k.lane, 4), 8);
+  for (int64_t m = 0; m < tile.panels; ++m) {
+    Value panel = k.at(panels, m * panelStepBytes());
+    Sums unscaled(4 * tile.rowGroups, k.f32(0));
+    for (int64_t i = 0; i < kProducts; ++i) {
+      // Four columns of rows 2 (lane / 4) and the next.
+      Value offset = k.add(k.add(k.mul(place, 64), pairOfRows),
+                           encoding.getGroupScaleBytes() + i * 256);
+      Value words = k.load(k.vecType(2, k.b.getI32Type()),
+                           k.at(panel, placeInPanel(k, offset)), 8);
+      SmallVector<Value> first = float8ToPairs(k, element(k, words, 0));
+      SmallVector<Value> second = float8ToPairs(k, element(k, words, 1));
+      SmallVector<Value> weights = {first[0], second[0], first[1], second[1]};
+      for (int64_t n = 0; n < tile.rowGroups; ++n) {
+        auto own = MutableArrayRef(unscaled).slice(4 * n, 4);
+        llvm::copy(k.multiplyMatrices(weights,
+                                      ArrayRef(rows[n]).slice(2 * i, 2), own),
+                   own.begin());
+      }
+    }
+    SmallVector<Value> scales = loadScales(k, panel, 0);
+    for (int64_t n = 0; n < tile.rowGroups; ++n)
+      for (int64_t i = 0; i < 4; ++i) {
+        Value &sum = sums[4 * (m * tile.rowGroups + n) + i];
+        sum = k.fma(unscaled[4 * n + i], scales[i / 2], sum);
+      }
+  }
+  return sums;
 }
 
 PanelFragments::Sums PanelFragments::multiplyFloats(Kernel &k, const Step &step,

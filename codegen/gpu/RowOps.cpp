@@ -3,6 +3,9 @@
 
 #include "codegen/gpu/RowOps.h"
 
+#include "codegen/gpu/ByteCache.h"
+#include "codegen/gpu/ByteRows.h"
+
 #include "codegen/cpu/DotPrimitive.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -131,8 +134,20 @@ struct RowEmitter {
     int64_t dim = cache.getDim(), bytes = k.bytesOf(cache.getElement());
     constexpr int64_t panel = r1::KVCacheType::kPanel;
     Value firstHead = slice.first ? k.div(slice.first, dim) : k.i64(0);
+    auto isHere = [&](Value rows) {
+      return rows && (!slice.localsOnly || slice.locals.count(rows));
+    };
+    if (cache.isQuantized()) {
+      Value layer = k.cacheHeadPtr(cache, slot, op.getLayer(), firstHead);
+      ByteCache to(k, cache, layer);
+      if (isHere(op.getKeys()))
+        to.appendKeys(position, ptr(op.getKeys()), slice.features);
+      if (isHere(op.getValues()))
+        to.appendValues(position, ptr(op.getValues()), slice.features);
+      return;
+    }
     auto append = [&](Value rows, function_ref<Value(Value base, Value i)> to) {
-      if (!rows || (slice.localsOnly && !slice.locals.count(rows)))
+      if (!isHere(rows))
         return;
       Value in = ptr(rows);
       k.forEach(slice.features, [&](Value feature) {
@@ -230,28 +245,20 @@ struct RowEmitter {
       }
       for (int64_t mask = 1; mask < kWarp; mask *= 2)
         peak = k.maxf(peak, k.shuffleXor(peak, mask));
-      Value some = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT,
-                                         peak, k.f32(0.0f));
-      Value inverse =
-          k.select(some, k.divf(k.f32(127.0f), peak), k.f32(0.0f));
+      auto [inverse, scale] = byteScale(k, peak);
       SmallVector<Value> packed(perLane / perWord, k.i32(0));
       for (auto [i, value] : llvm::enumerate(x)) {
-        Value rounded =
-            math::RoundEvenOp::create(k.b, k.loc, k.mulf(value, inverse));
-        Value q = k.and32(
-            arith::FPToSIOp::create(k.b, k.loc, k.b.getI32Type(), rounded),
-            255);
+        Value q = k.and32(toByte(k, value, inverse), 255);
         Value &word = packed[i / perWord];
         word = arith::OrIOp::create(
             k.b, k.loc, word,
             arith::ShLIOp::create(k.b, k.loc, q, k.i32(8 * (i % perWord))));
       }
-      k.ifThen(k.less(first, k.i64(bytes)), [&] {
+      k.ifThen(k.less(first, k.i64(bytes)), [&, scale = scale] {
         for (auto [i, word] : llvm::enumerate(packed))
           k.store(word, k.at(out, k.add(first, i * perWord)), 4);
         k.ifThen(k.equal(k.lane, k.i64(0)), [&] {
-          k.store(k.mulf(peak, k.f32(1.0f / 127.0f)),
-                  k.at(scales, k.mul(k.div(index, kWarp), 4)), 4);
+          k.store(scale, k.at(scales, k.mul(k.div(index, kWarp), 4)), 4);
         });
       });
     });

@@ -72,6 +72,34 @@ static float toBFloat16(float value) {
       isNaN ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// 8-bit floats.
+
+/// Two E4M3 numbers as two of f16, in the register of a float.
+static float halvesOfFloat8(uint16_t pair) {
+  uint32_t bits = 0;
+  for (int i = 0; i < 2; ++i) {
+    const uint32_t byte = pair >> (8 * i) & 255, magnitude = byte & 127;
+    // The significand counts 2^-10 of the exponent's power of two.
+    const uint32_t exponent = magnitude >> 3, significand = magnitude & 7;
+    uint32_t half;
+    if (magnitude == 127) {
+      half = 0x7fff;
+    } else if (exponent) {
+      half = (exponent + 8) << 10 | significand << 7;
+    } else {
+      // Subnormal in E4M3: n 2^-9, normal in f16.
+      half = 0;
+      for (uint32_t n = significand, power = 6; n; --power, n = n << 1 & 15)
+        if (n >> 3) {
+          half = (power + 3) << 10 | (n & 7) << 7;
+          break;
+        }
+    }
+    bits |= (half | (byte & 128) << 8) << (16 * i);
+  }
+  return std::bit_cast<float>(bits);
+}
+
 // Asynchronous copies.
 
 static void copyAsync16(void *to, const void *from, uint32_t bytes) {
@@ -214,6 +242,7 @@ const llvm::StringMap<void *> &sputnik::gpu::emulatedInstructions() {
       {"nvvm.bar.warp.sync", address(warpBarrier)},
       {"nvvm.shfl.sync.bfly.i32", address(shuffleXor)},
       {"nvvm.shfl.sync.bfly.f32", address(shuffleXorFloat)},
+      {"nvvm.e4m3x2.to.f16x2.rn", address(halvesOfFloat8)},
       {"nvvm.idp4a.s.s", address(dot4)},
       {"nvvm.prmt", address(permuteBytes)},
       {"nvvm.cp.async.cg.shared.global.16.s", address(copyAsync16)},

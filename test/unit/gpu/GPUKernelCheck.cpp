@@ -13,9 +13,9 @@ static constexpr int64_t prefillRows = 29;
 
 const std::vector<int> kernelOptLevels = {3};
 const std::vector<r1::Scheme> kernelBlockSchemes = {
-    r1::Scheme::Q8, r1::Scheme::Q4, r1::Scheme::Q4Plain};
-const std::vector<r1::Scheme> kernelExpertSchemes = {r1::Scheme::F32,
-                                                     r1::Scheme::BF16};
+    r1::Scheme::Q8, r1::Scheme::Q4, r1::Scheme::Q4Plain, r1::Scheme::FP8};
+const std::vector<r1::Scheme> kernelExpertSchemes = {
+    r1::Scheme::F32, r1::Scheme::BF16, r1::Scheme::FP8};
 
 std::vector<std::string> otherKernelTargets() { return {}; }
 

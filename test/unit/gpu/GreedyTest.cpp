@@ -22,6 +22,7 @@ constexpr int generated = 24;
 struct Case {
   const char *model;
   r1::Scheme scheme;
+  bool byteCache = false;
 };
 
 class GreedyTest : public ::testing::TestWithParam<Case> {
@@ -37,7 +38,9 @@ protected:
 
   mlir::OwningOpRef<mlir::ModuleOp> import() {
     ImportOptions options;
-    options.kvElement = mlir::BFloat16Type::get(&context);
+    options.kvElement = GetParam().byteCache
+                            ? mlir::Type(mlir::IntegerType::get(&context, 8))
+                            : mlir::BFloat16Type::get(&context);
     options.maxContext = 512;
     options.draft = false;
     auto graph = importModel(*checkpoint, context, options);
@@ -116,13 +119,18 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"tiny-r1-qwen", r1::Scheme::Q8},
                       Case{"tiny-r1-qwen", r1::Scheme::Q4},
                       Case{"tiny-r1-qwen", r1::Scheme::Q4Plain},
+                      Case{"tiny-r1-qwen", r1::Scheme::FP8},
+                      Case{"tiny-r1-qwen", r1::Scheme::BF16, true},
+                      Case{"tiny-r1-qwen", r1::Scheme::Q4, true},
+                      Case{"tiny-r1", r1::Scheme::FP8},
                       Case{"tiny-r1", r1::Scheme::F32},
                       Case{"tiny-r1", r1::Scheme::BF16},
                       Case{"tiny-r1", r1::Scheme::Q4}),
     [](const ::testing::TestParamInfo<Case> &info) {
       std::string name = info.param.model;
       std::replace(name.begin(), name.end(), '-', '_');
-      return name + "_" + r1::stringifyScheme(info.param.scheme).str();
+      return name + "_" + r1::stringifyScheme(info.param.scheme).str() +
+             (info.param.byteCache ? "_byte_cache" : "");
     });
 
 } // namespace

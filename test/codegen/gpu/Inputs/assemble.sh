@@ -1,8 +1,8 @@
 #!/bin/sh
-# assemble.sh SPUTNIK PTXAS MODEL FOLDER CHIP SCHEME: assembles a model's kernels
-# and prints what each needs.
+# assemble.sh SPUTNIK PTXAS MODEL FOLDER CHIP SCHEME [OPTION]: assembles a model's
+# kernels and prints what each needs.
 set -eu
-"$1" compile "$3" --weights=random --target="$5" --quant="$6" --emit=asm -o "$4/k.ptx"
+"$1" compile "$3" --weights=random --target="$5" --quant="$6" ${7:+"$7"} --emit=asm -o "$4/k.ptx"
 "$2" -v -arch="$5" "$4/k.ptx" -o "$4/k.cubin" 2> "$4/log" || { cat "$4/log"; exit 1; }
 awk '/Function properties for/ { kernel = $NF }
      / stack frame/ { stack = $1; spill = $5 }
