@@ -101,8 +101,8 @@ struct Region {
 
 /// One launch of a kernel on a GPU: a grid of `blocks` by tiles of rows. The
 /// kernel's arguments are tokens, slots, positions, outputs, logits, weights,
-/// arena and caches, as in Step but in the GPU's memory, and as 32-bit numbers
-/// rows, numOutputs and `layer`.
+/// arena and caches, as in Step but in the GPU's memory, a Sampling, and as 32-bit
+/// numbers rows, numOutputs and `layer`.
 struct KernelLaunch {
   const char *kernel;
   uint32_t blocks;
@@ -111,13 +111,50 @@ struct KernelLaunch {
   uint32_t perOutput;   ///< Whether rows are counted by numOutputs, not rows.
   uint32_t sharedBytes; ///< Of a block.
   uint32_t layer;       ///< Or kNoLayer.
-  uint32_t region;      ///< Index into Model::regions.
+  uint32_t region;      ///< Index into Model::regions; void in KernelImage::sample.
 };
 
 /// The launches of one phase, one after the other.
 struct KernelPhase {
   const KernelLaunch *launches;
   uint64_t count;
+};
+
+/// How the weights of tokens are rounded where one is sampled: that of the largest
+/// logit, and the distance over the temperature from which on nothing is left.
+inline constexpr double kLargestWeight = 0x1p40;
+inline constexpr double kLargestDistance = 29;
+/// Logits that there may be for sums of weights to fit 64 bits with a sign.
+inline constexpr int64_t kMaxLogits = 1 << 22;
+
+enum SampleStatus : uint32_t {
+  kSampled = 0,
+  kNotANumber = 1, ///< The logit of SampledToken::id.
+  kInfinite = 2,   ///< The largest logit.
+  kMinusInfinite = 3,
+};
+
+/// What a GPU tells of a token that it has sampled.
+struct SampledToken {
+  uint64_t random; ///< The state of the random numbers after it.
+  int32_t id;
+  uint32_t status; ///< SampleStatus. What follows if it is not kSampled is void.
+  uint64_t number; ///< Written last: 1 for the first token, 2 for the next.
+};
+
+/// Steps that a GPU may be ahead of the host.
+inline constexpr int64_t kMaxStepsAhead = 64;
+
+/// How a GPU samples: the sampler's options and state, in the GPU's memory, read
+/// and written by kernels. Options as in rt::SamplingOptions.
+struct Sampling {
+  double temperature, topP;
+  int64_t topK;
+  int64_t idCount; ///< At most Model::vocabSize.
+  uint64_t random; ///< State of rt::Random.
+  uint64_t steps;  ///< Tokens sampled.
+  SampledToken *ring; ///< [ringMask + 1], in memory that the host sees.
+  uint64_t ringMask;  ///< A power of two less one.
 };
 
 /// Kernels that every image has beside those of the phases, by name. Their
@@ -141,10 +178,25 @@ struct KernelImage {
   const char *chip;    ///< Such as sm_90a.
   uint32_t capability; ///< 10 * major + minor.
   uint32_t onlyThis;   ///< Whether it runs on that chip alone, not on later ones.
+  /// Whether kernels wait themselves for the one before, which they may then
+  /// be started early for.
+  uint64_t dependent;
   const char *ptx;     ///< Ends with a zero.
   uint64_t arenaBytes; ///< Zero-filled before the first step, 64-byte aligned.
   uint64_t dotMacs;    ///< Multiply-adds of a block of kDotKernel for each iteration.
   KernelPhase decode, verify, prefill;
+  /// Samples after a step of one row: sets the token of the next and moves its
+  /// position on.
+  KernelPhase sample;
+};
+
+/// Where a GPU begins to decode by itself.
+struct DecodeStart {
+  int32_t token; ///< The first that is fed.
+  int32_t slot;
+  int32_t position; ///< Of that token.
+  /// Options and random numbers; the rest is the GPU's.
+  Sampling sampling;
 };
 
 struct Model;
@@ -168,6 +220,16 @@ struct Accelerator {
   /// host's memory is used: tokens to numOutputs, and the profile of one thread,
   /// in which the times of kernels are noted.
   const char *(*step)(void *device, const Step *step);
+  /// From now on steps of one row feed the token that the one before has sampled.
+  /// No other step may be run until `endDecoding`.
+  const char *(*beginDecoding)(void *device, const DecodeStart *start);
+  /// Starts one such step and does not wait for it. At most kMaxStepsAhead are
+  /// under way.
+  const char *(*decode)(void *device);
+  /// Waits for the token of the oldest step under way.
+  const char *(*nextToken)(void *device, SampledToken *token);
+  /// Waits for the steps under way and drops their tokens.
+  const char *(*endDecoding)(void *device);
   /// Measures a limit, in `perSecond`.
   const char *(*measure)(void *device, DeviceLimit limit, double *perSecond);
   /// What the device calls itself, as long as it is open.

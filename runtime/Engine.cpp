@@ -105,6 +105,51 @@ void Engine::moveState(int64_t from, int64_t to) {
                arena.data() + static_cast<uint64_t>(from) * bytes, bytes);
 }
 
+Status Engine::checkRow(int32_t token, int32_t slot, int32_t position) const {
+  const abi::Model &model = program.model;
+  if (token < 0 || token >= model.vocabSize)
+    return SPUTNIK_ERROR("token id %d is outside the model's vocabulary of "
+                         "%lld",
+                         token, static_cast<long long>(model.vocabSize));
+  if (slot < 0 || slot >= kvCache.slots())
+    return SPUTNIK_ERROR("slot %d; there are %lld", slot,
+                         static_cast<long long>(kvCache.slots()));
+  if (position < 0 || position >= model.maxContext)
+    return SPUTNIK_ERROR("position %d is outside the context of %lld tokens",
+                         position, static_cast<long long>(model.maxContext));
+  return {};
+}
+
+/// What an accelerator's function gives.
+static Status toStatus(const char *message) {
+  if (message)
+    return Error{message};
+  return {};
+}
+
+Status Engine::beginDecoding(const abi::DecodeStart &start) {
+  if (Status status = checkRow(start.token, start.slot, start.position);
+      !status)
+    return status;
+  return toStatus(program.model.accelerator->beginDecoding(device, &start));
+}
+
+Status Engine::decode() {
+  return toStatus(program.model.accelerator->decode(device));
+}
+
+Result<abi::SampledToken> Engine::nextToken() {
+  abi::SampledToken token;
+  if (const char *message =
+          program.model.accelerator->nextToken(device, &token))
+    return Error{message};
+  return token;
+}
+
+Status Engine::endDecoding() {
+  return toStatus(program.model.accelerator->endDecoding(device));
+}
+
 Status Engine::run(const abi::Phase &phase, const Rows &rows) {
   const abi::Model &model = program.model;
   const auto count = static_cast<int64_t>(rows.tokens.size());
@@ -112,20 +157,11 @@ Status Engine::run(const abi::Phase &phase, const Rows &rows) {
     return SPUTNIK_ERROR("a step of %lld rows; it takes 1 to %lld",
                          static_cast<long long>(count),
                          static_cast<long long>(rowLimit));
-  for (size_t row = 0; row < rows.tokens.size(); ++row) {
-    if (rows.tokens[row] < 0 || rows.tokens[row] >= model.vocabSize)
-      return SPUTNIK_ERROR("token id %d is outside the model's vocabulary of "
-                           "%lld",
-                           rows.tokens[row],
-                           static_cast<long long>(model.vocabSize));
-    if (rows.slots[row] < 0 || rows.slots[row] >= kvCache.slots())
-      return SPUTNIK_ERROR("slot %d; there are %lld", rows.slots[row],
-                           static_cast<long long>(kvCache.slots()));
-    if (rows.positions[row] < 0 || rows.positions[row] >= model.maxContext)
-      return SPUTNIK_ERROR("position %d is outside the context of %lld tokens",
-                           rows.positions[row],
-                           static_cast<long long>(model.maxContext));
-  }
+  for (size_t row = 0; row < rows.tokens.size(); ++row)
+    if (Status status = checkRow(rows.tokens[row], rows.slots[row],
+                                 rows.positions[row]);
+        !status)
+      return status;
   const abi::Step step = {
       .tokens = rows.tokens.data(),
       .slots = rows.slots.data(),
@@ -141,11 +177,8 @@ Status Engine::run(const abi::Phase &phase, const Rows &rows) {
       .profile = profile,
       .observed = observed,
   };
-  if (device) {
-    if (const char *message = model.accelerator->step(device, &step))
-      return Error{message};
-    return {};
-  }
+  if (device)
+    return toStatus(model.accelerator->step(device, &step));
   threadPool->parallel([&](int64_t thread, int64_t threads) {
     phase.run(&step, thread, threads);
   });

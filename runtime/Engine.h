@@ -59,6 +59,15 @@ public:
   /// Copies the state of row `from` to row `to`.
   void moveState(int64_t from, int64_t to);
 
+  /// Whether the model's device samples tokens itself, so that steps of one row
+  /// need not wait for the host. Steps whose times are noted do.
+  bool decodesAhead() const { return device && !profile; }
+  /// See abi::Accelerator. Fails on a token, slot or position that does not exist.
+  Status beginDecoding(const abi::DecodeStart &start);
+  Status decode();
+  Result<abi::SampledToken> nextToken();
+  Status endDecoding();
+
   /// From now on steps note the times of regions in `profile`, for pool().size()
   /// threads; null: nowhere. Of use only where the model has regions.
   void setProfile(abi::ThreadProfile *newProfile) { profile = newProfile; }
@@ -82,6 +91,7 @@ public:
 private:
   explicit Engine(const Program &program) : program(program) {}
   Status run(const abi::Phase &phase, const Rows &rows);
+  Status checkRow(int32_t token, int32_t slot, int32_t position) const;
 
   const Program program;
   std::unique_ptr<ThreadPool> threadPool;

@@ -7,6 +7,11 @@
 
 namespace sputnik::rt {
 
+/// Steps that a device is ahead: enough for it never to wait while a token is
+/// printed, few to be made for nothing where the text ends.
+static constexpr int64_t stepsAhead = 4;
+static_assert(stepsAhead <= abi::kMaxStepsAhead);
+
 namespace {
 /// One generation under way.
 class Generator {
@@ -32,6 +37,13 @@ private:
   /// Takes the token that the logits of `row` give, for which `guess` (or null)
   /// was made; it becomes `last`.
   Result<End> take(size_t row, const Guess *guess);
+  /// Takes a token that was sampled; it becomes `last`.
+  Result<End> accept(int32_t id);
+  /// Has the device decode to the end, a few steps ahead of what is accepted
+  /// here.
+  Result<End> decodeAhead();
+  /// Accepts one token of the device, with `underWay` steps on their way.
+  Result<End> nextAhead(int64_t &underWay);
   /// Guesses what follows `last`, as far as it can be of use.
   Result<std::vector<Guess>> guess() const;
 
@@ -65,7 +77,11 @@ Result<Generator::End> Generator::take(size_t row, const Guess *guess) {
           : sampler.sample(rowLogits);
   if (!sampled)
     return sampled.error();
-  last = *sampled;
+  return accept(*sampled);
+}
+
+Result<Generator::End> Generator::accept(int32_t id) {
+  last = id;
   ++generation.tokens;
   if (drafter)
     drafter->append(last);
@@ -117,6 +133,57 @@ Result<Generator::End> Generator::step(std::span<const int32_t> tokens,
   return end;
 }
 
+Result<Generator::End> Generator::decodeAhead() {
+  const SamplingOptions &sampling = sampler.getOptions();
+  Engine &engine = session.engine();
+  const abi::DecodeStart start = {
+      .token = last,
+      .slot = session.slotNumber(),
+      .position = static_cast<int32_t>(session.length()),
+      .sampling = {.temperature = sampling.temperature,
+                   .topP = sampling.topP,
+                   .topK = sampling.topK,
+                   .idCount = std::min(sampler.getIdCount(), model.vocabSize),
+                   .random = sampler.getRandomState()}};
+  if (Status status = engine.beginDecoding(start); !status)
+    return status.error();
+  Result<End> end = End();
+  for (int64_t underWay = 0; end && !*end;)
+    end = nextAhead(underWay);
+  // The rest was sampled for nothing.
+  Status finished = engine.endDecoding();
+  if (end && !finished)
+    return finished.error();
+  return end;
+}
+
+Result<Generator::End> Generator::nextAhead(int64_t &underWay) {
+  if (interruptRequested())
+    return End(StopReason::Interrupted);
+  Engine &engine = session.engine();
+  int64_t wanted = std::min(stepsAhead, session.room());
+  if (options.maxTokens >= 0)
+    wanted = std::min(wanted, options.maxTokens - generation.tokens);
+  for (; underWay < wanted; ++underWay)
+    if (Status status = engine.decode(); !status)
+      return status.error();
+  Result<abi::SampledToken> token = engine.nextToken();
+  if (!token)
+    return token.error();
+  --underWay;
+  ++generation.steps;
+  session.noteFed(last);
+  if (token->status == abi::kNotANumber)
+    return Sampler::notANumber(token->id);
+  if (token->status != abi::kSampled)
+    return Sampler::infinite(token->status == abi::kInfinite);
+  sampler.setRandomState(token->random);
+  Result<End> end = accept(token->id);
+  if (end && !*end && session.room() == 0)
+    return End(StopReason::ContextFull);
+  return end;
+}
+
 Result<Generation> Generator::run(std::span<const int32_t> prompt) {
   if (drafter) {
     std::vector<int32_t> text = session.tokens();
@@ -124,6 +191,8 @@ Result<Generation> Generator::run(std::span<const int32_t> prompt) {
     drafter->begin(text);
   }
   Result<End> end = step(prompt, {});
+  if (end && !*end && !drafter && session.engine().decodesAhead())
+    end = decodeAhead();
   while (end && !*end) {
     Result<std::vector<Guess>> guesses = guess();
     if (!guesses)

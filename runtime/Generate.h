@@ -49,6 +49,9 @@ using TokenSink = std::function<Status(int32_t id)>;
 /// that was drawn is accepted or replaced as Sampler::sample says; at
 /// temperature 0 that is the same again.
 ///
+/// Without a drafter, a device that samples tokens itself decodes some steps ahead;
+/// it draws the same tokens.
+///
 /// The last token generated is not fed, so it may lie just beyond the context.
 /// However generation ends, `session` then holds no guess that was not accepted.
 Result<Generation> generate(Session &session, Sampler &sampler,

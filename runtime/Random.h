@@ -23,6 +23,9 @@ public:
   /// Uniform in [0, 1), a multiple of 2^-53.
   double nextUnit() { return static_cast<double>(next() >> 11) * 0x1p-53; }
 
+  /// Random(getState()) gives the numbers that this one would.
+  uint64_t getState() const { return state; }
+
 private:
   uint64_t state;
 };

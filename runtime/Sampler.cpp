@@ -1,16 +1,13 @@
 //===- Sampler.cpp - Picks the next token from a row of logits ------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/Sampler.h"
+#include "runtime/Abi.h"
 #include "runtime/Exponential.h"
 
 #include <algorithm>
 #include <cmath>
 
 namespace sputnik::rt {
-
-/// Tokens whose weight is below e^-this of the largest are dropped: all of them
-/// together are below the rounding of the sum.
-static constexpr double negligible = 64.0;
 
 Sampler::Sampler(const SamplingOptions &options, int64_t idCount)
     : options(options), idCount(idCount), random(options.seed) {}
@@ -19,108 +16,116 @@ bool Sampler::precedes(const Candidate &a, const Candidate &b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-Result<double> Sampler::process(std::span<const float> logits) {
+Error Sampler::notANumber(int64_t id) {
+  return SPUTNIK_ERROR("the model's logit of token %lld is not a number",
+                       static_cast<long long>(id));
+}
+
+Error Sampler::infinite(bool positive) {
+  return SPUTNIK_ERROR("the model's largest logit is %s, expected a number",
+                       positive ? "infinite" : "minus infinity");
+}
+
+Result<uint64_t> Sampler::process(std::span<const float> logits) {
   logits = logits.first(std::min(
       logits.size(), static_cast<size_t>(std::max<int64_t>(idCount, 0))));
   int32_t best = -1;
   float largest = -INFINITY;
   for (size_t id = 0; id < logits.size(); ++id) {
     if (std::isnan(logits[id]))
-      return SPUTNIK_ERROR("the model's logit of token %zu is not a number",
-                           id);
+      return notANumber(static_cast<int64_t>(id));
     if (logits[id] > largest) {
       largest = logits[id];
       best = static_cast<int32_t>(id);
     }
   }
   if (!std::isfinite(largest))
-    return SPUTNIK_ERROR("the model's largest logit is %s, expected a number",
-                         largest > 0 ? "infinite" : "minus infinity");
+    return infinite(largest > 0);
   if (options.temperature <= 0) {
     candidates.assign(1, {1, largest, best});
-    return 1.0;
+    return uint64_t(1);
   }
 
-  const double scale = 1.0 / options.temperature;
-  const double lowest = static_cast<double>(largest) - negligible / scale;
   candidates.clear();
-  for (size_t id = 0; id < logits.size(); ++id)
-    if (static_cast<double>(logits[id]) >= lowest)
-      candidates.push_back({0, logits[id], static_cast<int32_t>(id)});
-
+  uint64_t sum = 0;
+  for (size_t id = 0; id < logits.size(); ++id) {
+    const double distance =
+        (static_cast<double>(logits[id]) - static_cast<double>(largest)) /
+        options.temperature;
+    if (!(distance >= -abi::kLargestDistance))
+      continue;
+    const auto weight = static_cast<uint64_t>(
+        expNonPositive(distance) * abi::kLargestWeight + 0.5);
+    sum += weight;
+    if (weight)
+      candidates.push_back({weight, logits[id], static_cast<int32_t>(id)});
+  }
   if (options.topK > 0 &&
       static_cast<size_t>(options.topK) < candidates.size()) {
     std::nth_element(candidates.begin(), candidates.begin() + options.topK - 1,
                      candidates.end(), precedes);
     candidates.resize(static_cast<size_t>(options.topK));
-    std::sort(candidates.begin(), candidates.end(), precedes);
-  }
-  double sum = 0;
-  for (Candidate &candidate : candidates) {
-    candidate.weight = expNonPositive(
-        (static_cast<double>(candidate.logit) - static_cast<double>(largest)) *
-        scale);
-    sum += candidate.weight;
+    sum = 0;
+    for (const Candidate &candidate : candidates)
+      sum += candidate.weight;
   }
   if (options.topP >= 1)
     return sum;
 
+  const auto needed =
+      static_cast<uint64_t>(std::max(options.topP, 0.0) *
+                            static_cast<double>(sum));
   // All tokens below this weight have less than 1 - p together, so that the
   // others reach p without them.
-  const double needed = options.topP * sum;
-  const double floor =
-      (sum - needed) / (2 * static_cast<double>(candidates.size()));
+  const uint64_t floor = (sum - needed) / (2 * candidates.size());
   std::erase_if(candidates, [floor](const Candidate &candidate) {
     return candidate.weight < floor;
   });
-  // Sort no further than p reaches.
-  double reached = 0;
-  size_t kept = 0;
-  for (size_t sorted = 0, step = 64; kept < candidates.size(); step *= 4) {
-    const size_t end = std::min(sorted + step, candidates.size());
-    const auto from = candidates.begin() + static_cast<std::ptrdiff_t>(sorted);
+  const Reached kept = reach(std::max<uint64_t>(needed, 1) - 1);
+  candidates.resize(kept.count);
+  return kept.weight;
+}
+
+Sampler::Reached Sampler::reach(uint64_t target) {
+  Reached reached = {0, 0};
+  for (size_t step = 64; reached.count < candidates.size(); step *= 4) {
+    const size_t end = std::min(reached.count + step, candidates.size());
+    const auto from =
+        candidates.begin() + static_cast<std::ptrdiff_t>(reached.count);
     const auto to = candidates.begin() + static_cast<std::ptrdiff_t>(end);
     if (to != candidates.end())
       std::nth_element(from, to, candidates.end(), precedes);
     std::sort(from, to, precedes);
-    for (; kept < end; ++kept) {
-      if (kept > 0 && reached >= needed) {
-        candidates.resize(kept);
+    while (reached.count < end) {
+      reached.weight += candidates[reached.count++].weight;
+      if (reached.weight > target)
         return reached;
-      }
-      reached += candidates[kept].weight;
     }
-    sorted = end;
   }
   return reached;
 }
 
-int32_t Sampler::drawCandidate(double sum) {
-  if (candidates.size() == 1)
-    return candidates.front().id;
-  double left = random.nextUnit() * sum;
-  for (const Candidate &candidate : candidates) {
-    left -= candidate.weight;
-    if (left < 0)
-      return candidate.id;
-  }
-  return candidates.back().id;
-}
-
 Result<int32_t> Sampler::sample(std::span<const float> logits) {
-  Result<double> sum = process(logits);
+  Result<uint64_t> sum = process(logits);
   if (!sum)
     return sum.error();
-  return drawCandidate(*sum);
+  if (candidates.size() == 1)
+    return candidates.front().id;
+  // A whole number below the sum, of which each is as likely.
+  const auto drawn = static_cast<uint64_t>(
+      static_cast<unsigned __int128>(random.next()) * *sum >> 64);
+  return candidates[reach(drawn).count - 1].id;
 }
 
 Result<Distribution> Sampler::distribution(std::span<const float> logits) {
-  Result<double> sum = process(logits);
+  Result<uint64_t> sum = process(logits);
   if (!sum)
     return sum.error();
   Distribution distribution;
   for (const Candidate &candidate : candidates)
-    distribution.choices.push_back({candidate.id, candidate.weight / *sum});
+    distribution.choices.push_back(
+        {candidate.id, static_cast<double>(candidate.weight) /
+                           static_cast<double>(*sum)});
   std::sort(distribution.choices.begin(), distribution.choices.end(),
             [](const auto &a, const auto &b) { return a.id < b.id; });
   return distribution;
@@ -134,13 +139,19 @@ double Distribution::of(int32_t id) const {
 }
 
 int32_t Sampler::draw(const Distribution &distribution) {
-  candidates.clear();
+  const std::vector<Distribution::Choice> &choices = distribution.choices;
+  if (choices.size() == 1)
+    return choices.front().id;
   double sum = 0;
-  for (const Distribution::Choice &choice : distribution.choices) {
-    candidates.push_back({choice.probability, 0, choice.id});
+  for (const Distribution::Choice &choice : choices)
     sum += choice.probability;
+  double left = random.nextUnit() * sum;
+  for (const Distribution::Choice &choice : choices) {
+    left -= choice.probability;
+    if (left < 0)
+      return choice.id;
   }
-  return drawCandidate(sum);
+  return choices.back().id;
 }
 
 Result<int32_t> Sampler::sample(std::span<const float> logits, int32_t guess,

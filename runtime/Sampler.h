@@ -37,7 +37,9 @@ struct Distribution {
 };
 
 /// Samples tokens. Of equal logits the one with the lower id comes first. The
-/// same logits and seed give the same tokens on every platform.
+/// same logits and seed give the same tokens on every platform: weights are whole
+/// numbers (abi::kLargestWeight for the largest logit), so that their sums do not
+/// depend on the order in which they are made, and a GPU samples the same tokens.
 class Sampler {
 public:
   /// Only ids below `idCount` are ever sampled.
@@ -46,6 +48,16 @@ public:
   /// The next token. Fails if a logit is NaN or infinitely large, or if all
   /// are infinitely small.
   Result<int32_t> sample(std::span<const float> logits);
+
+  const SamplingOptions &getOptions() const { return options; }
+  int64_t getIdCount() const { return idCount; }
+  /// Where the random numbers stand: they go on as another's that was there.
+  uint64_t getRandomState() const { return random.getState(); }
+  void setRandomState(uint64_t state) { random = Random(state); }
+
+  /// Why `sample` fails: the logit of `id` is NaN; the largest logit is infinite.
+  static Error notANumber(int64_t id);
+  static Error infinite(bool positive);
 
   /// What `sample` draws from; one token at temperature 0. Fails as `sample`.
   Result<Distribution> distribution(std::span<const float> logits);
@@ -60,14 +72,20 @@ public:
 private:
   /// A token and its probability, up to a common factor.
   struct Candidate {
-    double weight;
+    uint64_t weight;
     float logit;
     int32_t id;
   };
   static bool precedes(const Candidate &a, const Candidate &b);
   /// Leaves in `candidates` what may be drawn; returns the sum of the weights.
-  Result<double> process(std::span<const float> logits);
-  int32_t drawCandidate(double sum);
+  Result<uint64_t> process(std::span<const float> logits);
+  /// The first candidates, in their order, that weigh more than `target`
+  /// together: how many they are and what they weigh. Sorts no further.
+  struct Reached {
+    size_t count;
+    uint64_t weight;
+  };
+  Reached reach(uint64_t target);
 
   const SamplingOptions options;
   const int64_t idCount;

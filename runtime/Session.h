@@ -25,6 +25,9 @@ public:
   /// How many more tokens fit.
   int64_t room() const { return theEngine.model().maxContext - length(); }
 
+  /// Takes note of a token that the model's device has fed by itself.
+  void noteFed(int32_t token) { held.push_back(token); }
+
   /// Forgets all tokens but the first `count`; with 0 the cache's memory is
   /// given back.
   void truncate(int64_t count);

@@ -40,6 +40,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   commands/RunCommand.cpp
   commands/ScoreCommand.cpp
   commands/TextPrinter.cpp
+  gpu/CudaDecoding.cpp
   gpu/CudaDevice.cpp
   gpu/CudaDriver.cpp
   gpu/CudaMeasure.cpp

@@ -1,6 +1,7 @@
 //===- sputnik-opt.cpp - Runs passes one at a time ------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "codegen/gpu/Passes.h"
 #include "dialect/R1.h"
 #include "passes/Pipelines.h"
 
@@ -16,6 +17,7 @@ int main(int argc, char **argv) {
   mlir::registerAllPasses();
   sputnik::r1::registerR1Passes();
   sputnik::r1::registerPipelines();
+  sputnik::gpu::registerGPUPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Sputnik's optimizer driver\n", registry));
 }

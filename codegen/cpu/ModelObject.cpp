@@ -150,12 +150,14 @@ void DescriptorEmitter::emitKernelImages(ArrayRef<KernelImage> images) {
     firstRegion += image.regions.size();
   }
   emitTable(kKernelImages,
-            {ptr, i32, i32, ptr, i64, i64, ptr, i64, ptr, i64, ptr, i64},
+            {ptr, i32, i32, i64, ptr, i64, i64, ptr, i64, ptr, i64, ptr, i64, ptr,
+             i64},
             images.size(), [&](size_t i) {
               const KernelImage &image = images[i];
               SmallVector<Value> fields = {
                   address(name("chip", i)), integer(image.capability, 32),
-                  integer(image.onlyThis, 32), address(name("ptx", i)),
+                  integer(image.onlyThis, 32),
+                  integer(image.dependent, 64), address(name("ptx", i)),
                   integer(image.arenaBytes, 64), integer(image.dotMacs, 64)};
               for (auto [j, launches] : llvm::enumerate(image.phases)) {
                 fields.push_back(address(name("launches", i, j)));

@@ -30,11 +30,12 @@ struct KernelLaunch {
 struct KernelImage {
   std::string chip;
   unsigned capability;
-  bool onlyThis;
+  bool onlyThis, dependent;
   std::string ptx;
   uint64_t arenaBytes = 0, dotMacs = 0;
   std::vector<RegionWork> regions; ///< One for each kernel of a phase.
-  std::array<std::vector<KernelLaunch>, 3> phases; ///< Decode, verify, prefill.
+  /// Decode, verify, prefill; the sampling of a token.
+  std::array<std::vector<KernelLaunch>, 4> phases;
 };
 
 /// What goes into abi::Model beside the code.

@@ -21,11 +21,14 @@ Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
     wrapper.setNoInline(true);
     wrapper.setNoUnwind(true);
     wrapper.setWillReturn(true);
-    auto none = LLVM::ModRefInfo::NoModRef;
-    wrapper.setMemoryEffectsAttr(LLVM::MemoryEffectsAttr::get(
-        b.getContext(), {none, LLVM::ModRefInfo::Ref, none, none, none, none}));
     Block *entry = wrapper.addEntryBlock(b);
     b.setInsertionPointToStart(entry);
+    const bool gives = !isa<LLVM::LLVMVoidType>(result);
+    auto none = LLVM::ModRefInfo::NoModRef;
+    if (gives)
+      wrapper.setMemoryEffectsAttr(LLVM::MemoryEffectsAttr::get(
+          b.getContext(),
+          {none, LLVM::ModRefInfo::Ref, none, none, none, none}));
     // Registers come one by one.
     Type registers = result;
     auto vector = dyn_cast<VectorType>(result);
@@ -33,16 +36,16 @@ Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
       registers = LLVM::LLVMStructType::getLiteral(
           b.getContext(),
           SmallVector<Type>(vector.getNumElements(), vector.getElementType()));
-    Value value =
-        LLVM::InlineAsmOp::create(
-            b, loc, registers, entry->getArguments(), assembly, constraints,
-            // Loads stay in the order in which they are written: all of a step
-            // before the first use.
-            /*has_side_effects=*/true, /*is_align_stack=*/false,
-            LLVM::tailcallkind::TailCallKind::None,
-            LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT),
-            ArrayAttr())
-            .getResult(0);
+    auto assembled = LLVM::InlineAsmOp::create(
+        b, loc, gives ? TypeRange(registers) : TypeRange(),
+        entry->getArguments(), assembly, constraints,
+        // Loads stay in the order in which they are written: all of a step
+        // before the first use.
+        /*has_side_effects=*/true, /*is_align_stack=*/false,
+        LLVM::tailcallkind::TailCallKind::None,
+        LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT),
+        ArrayAttr());
+    Value value = gives ? assembled.getResult(0) : Value();
     if (vector) {
       Value packed = LLVM::PoisonOp::create(b, loc, result);
       for (int64_t i = 0; i < vector.getNumElements(); ++i)
@@ -51,9 +54,30 @@ Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
             LLVM::ConstantOp::create(b, loc, b.getI32Type(), i));
       value = packed;
     }
-    LLVM::ReturnOp::create(b, loc, value);
+    LLVM::ReturnOp::create(b, loc, value ? ValueRange(value) : ValueRange());
+  }
+  if (isa<LLVM::LLVMVoidType>(result)) {
+    LLVM::CallOp::create(b, loc, TypeRange(), symbol, operands);
+    return nullptr;
   }
   return LLVM::CallOp::create(b, loc, result, symbol, operands).getResult();
+}
+
+void Kernel::awaitPrevious() {
+  if (!startsEarly())
+    return;
+  NVVM::GriddepcontrolOp::create(b, loc,
+                                 NVVM::GridDepActionKind::launch_dependents);
+  // LLVM 22 believes of its intrinsic that it has nothing to do with memory, and
+  // would move loads over it.
+  callPtx(kAwaitPrevious, LLVM::LLVMVoidType::get(b.getContext()), {},
+          "griddepcontrol.wait;", "~{memory}");
+}
+
+void Kernel::prefetch(Value ptr, Value bytes) {
+  Value size = arith::TruncIOp::create(b, loc, b.getI32Type(), bytes);
+  NVVM::CpAsyncBulkPrefetchOp::create(
+      b, loc, inSpace(ptr, NVVM::NVVMMemorySpace::Global), size, Value());
 }
 
 Value Kernel::loadStreamed(Value ptr) {

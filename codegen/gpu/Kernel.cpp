@@ -3,6 +3,8 @@
 
 #include "codegen/gpu/Kernel.h"
 
+#include "codegen/gpu/Chip.h"
+
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -28,8 +30,11 @@ Kernel::Kernel(OpBuilder &builder, ModuleOp code, r1::RegionOp region,
     : Kernel(builder, code, symbol, stepTypes(builder), target) {
   this->region = region;
   this->phase = phase;
-  loc = region.getLoc();
+  if (region)
+    loc = region.getLoc();
   arenaBytes = kCounters * 4 + activationBytes;
+  if (startsEarly())
+    function->setAttr(kDependentLaunchAttr, builder.getUnitAttr());
   rowCount = widen(argument(kRows));
   outputCount = widen(argument(kNumOutputs));
 }
@@ -75,6 +80,8 @@ Kernel::Kernel(OpBuilder &builder, ModuleOp code, StringRef symbol,
 }
 
 Value Kernel::argument(unsigned index) { return function.getArgument(index); }
+
+bool Kernel::startsEarly() const { return hasDependentLaunch(target); }
 
 Value Kernel::countOf(Value value) {
   return r1::countsOutputs(value) ? outputCount : rowCount;

@@ -18,7 +18,8 @@
 namespace sputnik::gpu {
 
 /// Arguments of every kernel, in order: those of abi::Step with addresses of
-/// the device, then the layer. `rows`, `numOutputs` and `layer` are i32.
+/// the device, abi::Sampling, then the layer. `rows`, `numOutputs` and `layer` are
+/// i32.
 enum Argument : unsigned {
   kTokens,
   kSlots,
@@ -28,6 +29,7 @@ enum Argument : unsigned {
   kWeights,
   kArena,
   kCaches,
+  kSampling,
   kRows,
   kNumOutputs,
   kLayer,
@@ -44,6 +46,12 @@ inline constexpr int64_t kWarps = kThreads / kWarp;
 inline constexpr llvm::StringLiteral kSharedSymbol = "sputnik_shared";
 /// Prefix of functions that wrap one PTX instruction each.
 inline constexpr llvm::StringLiteral kPtxPrefix = "sputnik.ptx.";
+
+/// The instruction at which a kernel waits for the one before, as a wrapper.
+inline constexpr llvm::StringLiteral kAwaitPrevious = "griddepcontrol.wait";
+/// Attribute of kernels that wait for the one before themselves.
+inline constexpr llvm::StringLiteral kDependentLaunchAttr =
+    "r1.dependent_launch";
 
 /// Counters with which blocks of one grid meet: words at the start of the
 /// arena, in all phases. Activations follow, then workspace, which kernels use
@@ -68,7 +76,7 @@ public:
          mlir::TypeRange arguments, r1::TargetAttr target);
 
   /// Starts the kernel `symbol` at the end of `code`. Activations take
-  /// `activationBytes` of the arena.
+  /// `activationBytes` of the arena. Kernels of no phase have no region.
   Kernel(mlir::OpBuilder &builder, mlir::ModuleOp code, r1::RegionOp region,
          llvm::StringRef symbol, r1::PhaseAttr phase, r1::TargetAttr target,
          int64_t activationBytes);
@@ -85,6 +93,13 @@ public:
 
   /// Rows of `value`: all of them, or those wanted as outputs.
   mlir::Value countOf(mlir::Value value);
+
+  /// Waits, where the chip lets a kernel start early, until the kernels before
+  /// have ended and what they wrote is seen; lets the next one start. Until here
+  /// a kernel may touch weights alone, which a pass verifies.
+  void awaitPrevious();
+  /// Whether there is anything to gain from work before awaitPrevious.
+  bool startsEarly() const;
 
   // Where values lie.
   Rows &rows(mlir::Value value);
@@ -187,6 +202,8 @@ public:
   // Instructions.
   /// 16 bytes that are read once and never written: not kept in L1.
   mlir::Value loadStreamed(mlir::Value ptr);
+  /// Brings bytes of global memory, multiples of 16, into the second-level cache.
+  void prefetch(mlir::Value ptr, mlir::Value bytes);
   /// a . b + sum over four signed bytes in each word.
   mlir::Value dot4(mlir::Value a, mlir::Value b, mlir::Value sum);
   /// Byte n of the result is byte `selector` nibble n of the pair (low, high).
@@ -209,6 +226,7 @@ public:
 
 private:
   /// The wrapper `name` of one instruction, made where it does not exist yet.
+  /// One that gives nothing may do anything to memory, others read only.
   mlir::Value callPtx(llvm::StringRef name, mlir::Type result,
                       mlir::ValueRange operands, llvm::StringRef assembly,
                       llvm::StringRef constraints);

@@ -5,7 +5,9 @@
 
 #include "codegen/gpu/Chip.h"
 #include "codegen/gpu/Kernel.h"
+#include "codegen/gpu/Passes.h"
 #include "codegen/gpu/Probes.h"
+#include "codegen/gpu/SampleKernels.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -34,6 +36,7 @@ using namespace sputnik::gpu;
 
 static LogicalResult lowerToLLVM(ModuleOp code) {
   PassManager pm(code.getContext());
+  pm.addPass(createVerifyDependentLaunchPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createLoopInvariantCodeMotionPass());
@@ -46,17 +49,38 @@ static LogicalResult lowerToLLVM(ModuleOp code) {
   return pm.run(code);
 }
 
+static void loadDialects(MLIRContext &context) {
+  context.loadDialect<arith::ArithDialect, cf::ControlFlowDialect,
+                      LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect,
+                      scf::SCFDialect, vector::VectorDialect>();
+  registerBuiltinDialectTranslation(context);
+  registerLLVMDialectTranslation(context);
+  registerNVVMDialectTranslation(context);
+}
+
+/// Makes LLVM IR of kernels.
+static FailureOr<std::unique_ptr<llvm::Module>>
+translate(ModuleOp code, r1::TargetAttr target,
+          llvm::LLVMContext &llvmContext) {
+  if (failed(lowerToLLVM(code)))
+    return failure();
+  std::unique_ptr<llvm::Module> module =
+      translateModuleToLLVMIR(code, llvmContext, "sputnik_kernels");
+  if (!module)
+    return code.emitError("kernels cannot be translated to LLVM IR");
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine =
+      createTargetMachine(target);
+  if (!machine)
+    return code.emitError(llvm::toString(machine.takeError()));
+  module->setTargetTriple((*machine)->getTargetTriple());
+  module->setDataLayout((*machine)->createDataLayout());
+  return std::move(module);
+}
+
 FailureOr<KernelCode> sputnik::gpu::makeKernelCode(ModuleOp module,
                                           r1::TargetAttr target,
                                           llvm::LLVMContext &llvmContext) {
-  MLIRContext *context = module.getContext();
-  context->loadDialect<arith::ArithDialect, cf::ControlFlowDialect,
-                       LLVM::LLVMDialect, NVVM::NVVMDialect,
-                       math::MathDialect, scf::SCFDialect,
-                       vector::VectorDialect>();
-  registerBuiltinDialectTranslation(*context);
-  registerLLVMDialectTranslation(*context);
-  registerNVVMDialectTranslation(*context);
+  loadDialects(*module.getContext());
   if (!target || !target.isGPU())
     return module.emitError("has no GPU as its target");
 
@@ -65,21 +89,43 @@ FailureOr<KernelCode> sputnik::gpu::makeKernelCode(ModuleOp module,
       emitKernels(module, *code, target);
   if (failed(plans))
     return failure();
-  emitProbes(*code, target);
-  if (failed(lowerToLLVM(*code)))
-    return failure();
   KernelCode result;
   result.plans = std::move(*plans);
-  result.module =
-      translateModuleToLLVMIR(*code, llvmContext, "sputnik_kernels");
-  if (!result.module)
-    return module.emitError("kernels cannot be translated to LLVM IR");
-  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine =
-      createTargetMachine(target);
-  if (!machine)
-    return module.emitError(llvm::toString(machine.takeError()));
-  result.module->setTargetTriple((*machine)->getTargetTriple());
-  result.module->setDataLayout((*machine)->createDataLayout());
+  for (const PhasePlan &plan : result.plans)
+    result.arenaBytes = std::max(result.arenaBytes, plan.arenaBytes);
+  for (const PhasePlan &plan : result.plans) {
+    if (plan.phase.getKind() != r1::PhaseKind::Decode)
+      continue;
+    if (plan.vocabulary > abi::kMaxLogits)
+      return module.emitError("no kernel samples from ")
+             << plan.vocabulary << " tokens, at most from " << abi::kMaxLogits;
+    result.sample = emitSampling(*code, plan.vocabulary, plan.activationBytes,
+                                 target, result.arenaBytes);
+  }
+  emitProbes(*code, target);
+  FailureOr<std::unique_ptr<llvm::Module>> translated =
+      translate(*code, target, llvmContext);
+  if (failed(translated))
+    return failure();
+  result.module = std::move(*translated);
+  return result;
+}
+
+FailureOr<KernelCode>
+sputnik::gpu::makeSamplingCode(int64_t vocabulary, r1::TargetAttr target,
+                               llvm::LLVMContext &llvmContext) {
+  MLIRContext *context = target.getContext();
+  loadDialects(*context);
+  OwningOpRef<ModuleOp> code =
+      ModuleOp::create(UnknownLoc::get(context));
+  KernelCode result;
+  result.sample = emitSampling(*code, vocabulary, /*activationBytes=*/0,
+                               target, result.arenaBytes);
+  FailureOr<std::unique_ptr<llvm::Module>> translated =
+      translate(*code, target, llvmContext);
+  if (failed(translated))
+    return failure();
+  result.module = std::move(*translated);
   return result;
 }
 
@@ -143,13 +189,12 @@ sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
   auto [capability, onlyThis] = getCapability(target.getCpu());
   image.capability = capability;
   image.onlyThis = onlyThis;
-  for (const PhasePlan &plan : code->plans) {
-    image.arenaBytes =
-        std::max<uint64_t>(image.arenaBytes, plan.arenaBytes);
-    auto &launches = image.phases[static_cast<int>(plan.phase.getKind())];
+  image.dependent = hasDependentLaunch(target);
+  image.arenaBytes = static_cast<uint64_t>(code->arenaBytes);
+  auto add = [&](ArrayRef<Launch> from,
+                 std::vector<cpu::KernelLaunch> &launches) {
     const auto firstRegion = static_cast<uint32_t>(image.regions.size());
-    llvm::append_range(image.regions, plan.kernels);
-    for (const Launch &launch : plan.launches)
+    for (const Launch &launch : from)
       launches.push_back({launch.kernel, static_cast<uint32_t>(launch.blocks),
                           static_cast<uint32_t>(kThreads),
                           static_cast<uint32_t>(launch.rowTile),
@@ -157,6 +202,11 @@ sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
                           static_cast<uint32_t>(launch.sharedBytes),
                           static_cast<uint32_t>(launch.layer),
                           firstRegion + static_cast<uint32_t>(launch.number)});
+  };
+  for (const PhasePlan &plan : code->plans) {
+    add(plan.launches, image.phases[static_cast<int>(plan.phase.getKind())]);
+    llvm::append_range(image.regions, plan.kernels);
   }
+  add(code->sample, image.phases.back());
   return image;
 }

@@ -19,12 +19,19 @@ namespace sputnik::gpu {
 struct KernelCode {
   std::unique_ptr<llvm::Module> module;
   std::vector<PhasePlan> plans;
+  std::vector<Launch> sample;  ///< See emitSampling; of the decode phase's logits.
+  int64_t arenaBytes = 0; ///< The most that any of them needs.
 };
 
 /// Errors are diagnostics on `module`.
 mlir::FailureOr<KernelCode> makeKernelCode(mlir::ModuleOp module,
                                            r1::TargetAttr target,
                                            llvm::LLVMContext &context);
+
+/// The kernels of emitSampling alone.
+mlir::FailureOr<KernelCode> makeSamplingCode(int64_t vocabulary,
+                                             r1::TargetAttr target,
+                                             llvm::LLVMContext &context);
 
 /// Runs LLVM's passes on kernels: what `--emit=llvm` shows.
 mlir::LogicalResult optimizeKernels(llvm::Module &kernels,

@@ -22,6 +22,9 @@ using namespace sputnik::gpu;
 
 /// Chunks that a warp loads before it multiplies the first.
 static constexpr int64_t kUnroll = 4;
+/// Weights that a block prefetches: blocks that find room on the chip ask for
+/// what its memory gives in about the time from one kernel to the next.
+static constexpr int64_t kPrefetchBytes = 32 << 10;
 /// Rows that share one pass over the weights, where several come at once.
 static constexpr int64_t kRowTile = 8;
 
@@ -31,6 +34,7 @@ class LinearKernel {
 public:
   LinearKernel(Kernel &k, r1::LinearOp linear, PanelDot dot);
   FailureOr<Grid> emit();
+  void prefetch();
 
 private:
   void choose();
@@ -271,6 +275,22 @@ void LinearKernel::emitEpilogue(Value unit) {
   });
 }
 
+/// The beginnings of this block's share of each panel.
+void LinearKernel::prefetch() {
+  weight = k.weightPtr(linear, linear.getWeightAttr(), linear.getLayer());
+  int64_t shareBytes = llvm::alignDown(panelBytes / splits, 64);
+  int64_t bytes = std::min(shareBytes, kPrefetchBytes / unitPanels);
+  Value unit = k.div(k.block, splits), part = k.rem(k.block, splits);
+  Value panel = k.add(k.mul(unit, unitPanels), k.thread);
+  k.ifThen(k.both(k.less(k.thread, k.i64(unitPanels)),
+                  k.less(panel, k.i64(panels))),
+           [&] {
+             k.prefetch(k.at(weight, k.add(k.mul(panel, panelBytes),
+                                           k.mul(part, shareBytes))),
+                        k.i64(llvm::alignDown(bytes, 16)));
+           });
+}
+
 FailureOr<Grid> LinearKernel::emit() {
   weight = k.weightPtr(linear, linear.getWeightAttr(), linear.getLayer());
   if (linear.getBiasAttr()) {
@@ -289,17 +309,27 @@ FailureOr<Grid> LinearKernel::emit() {
   return Grid{units * splits, rowTile};
 }
 
+static FailureOr<PanelDot> getDot(r1::LinearOp linear) {
+  return PanelDot::get(
+      r1::getEncoding(r1::lookupWeightType(linear, linear.getWeightAttr())),
+      cast<RankedTensorType>(linear.getInput().getType()).getElementType());
+}
+
+void sputnik::gpu::prefetchLinear(Kernel &k, r1::LinearOp linear) {
+  if (FailureOr<PanelDot> dot = getDot(linear); succeeded(dot))
+    LinearKernel(k, linear, *dot).prefetch();
+}
+
 FailureOr<Grid> sputnik::gpu::emitLinear(Kernel &k, r1::LinearOp linear) {
-  r1::EncodingAttr encoding = r1::getEncoding(
-      r1::lookupWeightType(linear, linear.getWeightAttr()));
-  Type element =
-      cast<RankedTensorType>(linear.getInput().getType()).getElementType();
-  FailureOr<PanelDot> dot = PanelDot::get(encoding, element);
-  if (failed(dot)) {
-    linear.emitOpError("no kernel multiplies ")
-        << encoding << " with " << element << " activations";
-    return failure();
-  }
+  FailureOr<PanelDot> dot = getDot(linear);
+  if (failed(dot))
+    return linear.emitOpError("no kernel multiplies ")
+           << r1::getEncoding(
+                  r1::lookupWeightType(linear, linear.getWeightAttr()))
+           << " with "
+           << cast<RankedTensorType>(linear.getInput().getType())
+                  .getElementType()
+           << " activations";
   if (failed(LinearEpilogue::verify(k.region)))
     return failure();
   return LinearKernel(k, linear, *dot).emit();

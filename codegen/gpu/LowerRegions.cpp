@@ -181,6 +181,10 @@ PhaseLowering::addKernel(r1::RegionOp region, StringRef symbol,
   Kernel kernel(builder, code, region, name, phase, target, activationBytes);
   if (failed(placeValues(kernel)))
     return failure();
+  if (auto linear = findOp<r1::LinearOp>(region);
+      linear && kernel.startsEarly() && !isMatrixProduct(phase, linear))
+    prefetchLinear(kernel, linear);
+  kernel.awaitPrevious();
   FailureOr<Grid> grid = emit(kernel);
   if (failed(grid))
     return failure();
@@ -238,7 +242,11 @@ FailureOr<PhasePlan> PhaseLowering::run() {
     return function.emitOpError("must take tokens, slots, positions, outputs "
                                 "and the cache");
   activationBytes = llvm::alignTo(arena.getInt(), 64);
-  PhasePlan plan{phase, {}, 0, {}};
+  if (function.getNumResults() == 0)
+    return function.emitOpError("must give logits");
+  PhasePlan plan{
+      phase, {}, 0, activationBytes,
+      cast<RankedTensorType>(function.getResultTypes()[0]).getDimSize(1), {}};
   if (failed(lower(function.front(), 0, plan.launches)))
     return failure();
   plan.arenaBytes = arenaBytes;

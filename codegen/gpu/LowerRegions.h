@@ -28,6 +28,10 @@ struct PhasePlan {
   /// See kCounters, which must be zero before the first step of any phase. All
   /// phases may use one arena.
   int64_t arenaBytes;
+  /// Of the arena, what the memory plan takes.
+  int64_t activationBytes;
+  /// Features of the rows wanted as outputs.
+  int64_t vocabulary;
   /// What each kernel does, in the order of the code.
   std::vector<cpu::RegionWork> kernels;
 };

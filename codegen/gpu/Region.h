@@ -19,6 +19,9 @@ struct Grid {
 /// chip's shared memory does not do.
 mlir::FailureOr<Grid> emitRowRegion(Kernel &kernel);
 mlir::FailureOr<Grid> emitLinear(Kernel &kernel, r1::LinearOp linear);
+/// Brings the first weights that each block of emitLinear will read into the
+/// second-level cache: what a kernel can do while the one before still runs.
+void prefetchLinear(Kernel &kernel, r1::LinearOp linear);
 /// Whether prefill multiplies on the tensor cores, by emitMatrixProduct.
 bool isMatrixProduct(r1::PhaseAttr phase, r1::LinearOp linear);
 mlir::FailureOr<Grid> emitMatrixProduct(Kernel &kernel, r1::LinearOp linear);

@@ -29,7 +29,7 @@ CudaDevice::~CudaDevice() {
   // A GPU that is lost cannot be tidied up: errors do not matter any more.
   if (!context)
     return;
-  for (Phase *phase : {&decode, &verify, &prefill})
+  for (Phase *phase : {&decodePhase, &verify, &prefill})
     if (phase->graph)
       driver.graphExecDestroy(phase->graph);
   for (Event event : events)
@@ -38,8 +38,13 @@ CudaDevice::~CudaDevice() {
     driver.memFree(buffer.address);
   for (const Buffer &buffer : caches)
     driver.memFree(buffer.address);
-  for (const Buffer *buffer : {&logits, &weights, &arena, &cachePointers})
+  for (const Buffer *buffer :
+       {&logits, &weights, &arena, &cachePointers, &sampling})
     driver.memFree(buffer->address);
+  if (decodeGraph)
+    driver.graphExecDestroy(decodeGraph);
+  if (ring)
+    driver.hostFree(ring);
   if (module)
     driver.moduleUnload(module);
   if (stream)
@@ -103,11 +108,13 @@ Status CudaDevice::loadKernels() {
                : SPUTNIK_ERROR("%s: %s", status.error().message.c_str(),
                                firstLine.c_str());
   }
-  if (Status status = load(decode, image->decode, model.decode.maxRows);
+  if (Status status = load(decodePhase, image->decode, model.decode.maxRows);
       !status)
     return status;
   if (Status status = load(verify, image->verify, model.verify.maxRows);
       !status)
+    return status;
+  if (Status status = load(sample, image->sample, 1); !status)
     return status;
   return load(prefill, image->prefill, model.prefill.maxRows);
 }
@@ -164,6 +171,17 @@ Status CudaDevice::allocateAll(int64_t slots) {
   if (Status status = allocate(cachePointers, cacheCount * sizeof(Address));
       !status)
     return status;
+  if (Status status = allocate(sampling, sizeof(abi::Sampling)); !status)
+    return status;
+  void *memory = nullptr;
+  if (Status status =
+          check(driver.hostAlloc(&memory,
+                                 abi::kMaxStepsAhead * sizeof(*ring),
+                                 kDeviceMapped),
+                "memory of the host");
+      !status)
+    return status;
+  ring = static_cast<abi::SampledToken *>(memory);
   for (Buffer &buffer : indices)
     if (Status status = allocate(buffer, rows * sizeof(int32_t)); !status)
       return status;
@@ -196,9 +214,10 @@ Status CudaDevice::growLogits(uint64_t rows) {
   if (bytes <= logits.bytes)
     return {};
   // Graphs hold the address.
-  for (Phase *phase : {&decode, &verify, &prefill})
-    if (GraphExec graph = std::exchange(phase->graph, nullptr))
-      driver.graphExecDestroy(graph);
+  for (GraphExec *graph : {&decodePhase.graph, &verify.graph, &prefill.graph,
+                           &decodeGraph})
+    if (*graph)
+      driver.graphExecDestroy(std::exchange(*graph, nullptr));
   if (logits.address)
     driver.memFree(std::exchange(logits, {}).address);
   return allocate(logits, bytes);
@@ -221,39 +240,54 @@ Status CudaDevice::launchOne(const Phase &phase, uint64_t number, uint32_t rows,
   Address pointers[] = {indices[0].address, indices[1].address,
                         indices[2].address, indices[3].address,
                         logits.address,     weights.address,
-                        arena.address,      cachePointers.address};
+                        arena.address,      cachePointers.address,
+                        sampling.address};
   uint32_t layer = one.layer;
   void *arguments[] = {&pointers[0], &pointers[1], &pointers[2], &pointers[3],
                        &pointers[4], &pointers[5], &pointers[6], &pointers[7],
-                       &rows,        &outputs,     &layer};
-  return check(driver.launch(phase.functions[number], one.blocks,
-                             (count + one.rowTile - 1) / one.rowTile, 1,
-                             one.threads, 1, 1, one.sharedBytes, stream,
-                             arguments, nullptr),
-               one.kernel);
+                       &pointers[8], &rows,        &outputs,     &layer};
+  LaunchAttribute early = {kProgrammaticSerialization, 0, {1}};
+  const bool mayStartEarly =
+      image->dependent && driver.version >= kDependentLaunchVersion;
+  const LaunchShape shape = {one.blocks,
+                             (count + one.rowTile - 1) / one.rowTile,
+                             1,
+                             one.threads,
+                             1,
+                             1,
+                             one.sharedBytes,
+                             stream,
+                             &early,
+                             mayStartEarly ? 1u : 0u};
+  return check(
+      driver.launchEx(&shape, phase.functions[number], arguments, nullptr),
+      one.kernel);
 }
 
-/// Makes one graph of a step of one row, so that the host launches once.
-Status CudaDevice::capture(Phase &phase) {
+Status CudaDevice::capture(GraphExec &exec,
+                           std::initializer_list<const Phase *> phases) {
   const char *what = "the graph of a step";
   if (Status status =
           check(driver.captureBegin(stream, kCaptureThreadLocal), what);
       !status)
     return status;
-  const Status launched = launch(phase, 1, 1);
+  Status launched;
+  for (const Phase *phase : phases)
+    if (launched)
+      launched = launch(*phase, 1, 1);
   Graph graph = nullptr;
   const Code ended = driver.captureEnd(stream, &graph);
   if (!launched)
     return launched;
   if (Status status = check(ended, what); !status)
     return status;
-  const Code code = driver.graphInstantiate(&phase.graph, graph, 0);
+  const Code code = driver.graphInstantiate(&exec, graph, 0);
   driver.graphDestroy(graph);
   return check(code, what);
 }
 
 Status CudaDevice::step(const abi::Step &step) {
-  Phase &phase = step.rows <= decode.maxRows   ? decode
+  Phase &phase = step.rows <= decodePhase.maxRows ? decodePhase
                  : step.rows <= verify.maxRows ? verify
                                                : prefill;
   const auto rows = static_cast<uint32_t>(step.rows);
@@ -279,7 +313,7 @@ Status CudaDevice::step(const abi::Step &step) {
       return status;
   } else if (rows == 1 && outputs == 1) {
     if (!phase.graph)
-      if (Status status = capture(phase); !status)
+      if (Status status = capture(phase.graph, {&phase}); !status)
         return status;
     if (Status status =
             check(driver.graphLaunch(phase.graph, stream), "a step");
@@ -332,6 +366,33 @@ const char *runStep(void *device, const sputnik::abi::Step *step) {
   return status ? nullptr : keep(status.error());
 }
 
+const char *beginDecoding(void *device,
+                          const sputnik::abi::DecodeStart *start) {
+  const sputnik::rt::Status status =
+      static_cast<CudaDevice *>(device)->beginDecoding(*start);
+  return status ? nullptr : keep(status.error());
+}
+
+const char *decode(void *device) {
+  const sputnik::rt::Status status =
+      static_cast<CudaDevice *>(device)->decode();
+  return status ? nullptr : keep(status.error());
+}
+
+const char *nextToken(void *device, sputnik::abi::SampledToken *token) {
+  const auto next = static_cast<CudaDevice *>(device)->nextToken();
+  if (!next)
+    return keep(next.error());
+  *token = *next;
+  return nullptr;
+}
+
+const char *endDecoding(void *device) {
+  const sputnik::rt::Status status =
+      static_cast<CudaDevice *>(device)->endDecoding();
+  return status ? nullptr : keep(status.error());
+}
+
 const char *measureDevice(void *device, sputnik::abi::DeviceLimit limit,
                           double *perSecond) {
   const auto measured = static_cast<CudaDevice *>(device)->measure(limit);
@@ -350,4 +411,5 @@ void closeDevice(void *device) { delete static_cast<CudaDevice *>(device); }
 } // namespace
 
 const sputnik::abi::Accelerator sputnik_cuda = {
-    openDevice, runStep, measureDevice, nameOfDevice, closeDevice};
+    openDevice,    runStep,      beginDecoding, decode,     nextToken,
+    endDecoding,   measureDevice, nameOfDevice, closeDevice};

@@ -7,6 +7,7 @@
 #include "runtime/gpu/CudaDriver.h"
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,12 @@ public:
 
   Result<double> measure(abi::DeviceLimit limit);
   const char *name() const { return deviceName.c_str(); }
+
+  // Decoding with tokens that the device samples itself, see abi::Accelerator.
+  Status beginDecoding(const abi::DecodeStart &start);
+  Status decode();
+  Result<abi::SampledToken> nextToken();
+  Status endDecoding();
 
 private:
   /// Memory of the device.
@@ -64,7 +71,9 @@ private:
   Status launch(const Phase &phase, uint32_t rows, uint32_t outputs);
   Status launchOne(const Phase &phase, uint64_t number, uint32_t rows,
                    uint32_t outputs);
-  Status capture(Phase &phase);
+  /// Makes one graph of steps of one row, so that the host launches once.
+  Status capture(GraphExec &graph, std::initializer_list<const Phase *> phases);
+  Status copy(const Buffer &to, const void *from, uint64_t bytes);
   Status growLogits(uint64_t rows);
 
   // Measuring.
@@ -105,11 +114,15 @@ private:
   Stream stream = nullptr;
   Module module = nullptr;
   const abi::KernelImage *image = nullptr;
-  Phase decode, verify, prefill;
-  Buffer indices[kIndices], logits, weights, arena, cachePointers;
+  Phase decodePhase, verify, prefill, sample;
+  Buffer indices[kIndices], logits, weights, arena, cachePointers, sampling;
   std::vector<Buffer> caches;
   std::vector<Event> events;
   uint64_t needed = 0;
+  // Of decoding.
+  GraphExec decodeGraph = nullptr; ///< A step, and sampling after it.
+  abi::SampledToken *ring = nullptr; ///< [kMaxStepsAhead], which the GPU writes.
+  uint64_t tokensRead = 0;
 };
 
 } // namespace sputnik::rt::cuda

@@ -32,15 +32,14 @@ Result<Driver> Driver::load() {
   if (Status status = driver.check(driver.init(0), "the driver does not start");
       !status)
     return status.error();
-  int version = 0;
   if (Status status =
-          driver.check(driver.driverGetVersion(&version), "no version");
+          driver.check(driver.driverGetVersion(&driver.version), "no version");
       !status)
     return status.error();
-  if (version < kDriverVersion)
+  if (driver.version < kDriverVersion)
     return SPUTNIK_ERROR("GPU: the NVIDIA driver is for CUDA %d.%d, expected "
                          "%d.%d or later",
-                         version / 1000, version % 1000 / 10,
+                         driver.version / 1000, driver.version % 1000 / 10,
                          kDriverVersion / 1000, kDriverVersion % 1000 / 10);
   return driver;
 }

@@ -22,16 +22,40 @@ using Graph = struct GraphData *;
 using GraphExec = struct GraphExecData *;
 using Event = struct EventData *;
 
-inline constexpr Code kSuccess = 0;
+inline constexpr Code kSuccess = 0, kNotReady = 600;
 // CUdevice_attribute
 inline constexpr int kProcessors = 16, kL2Bytes = 38, kMajor = 75, kMinor = 76;
 inline constexpr int kMaxDynamicSharedBytes = 8;   // CUfunction_attribute
 inline constexpr unsigned kNonBlocking = 1;        // CUstream_flags
+inline constexpr unsigned kDeviceMapped = 2;       // CU_MEMHOSTALLOC_*
 inline constexpr int kCaptureThreadLocal = 1;      // CUstreamCaptureMode
+inline constexpr int kProgrammaticSerialization = 6; // CUlaunchAttributeID
 inline constexpr int kErrorLog = 5, kErrorLogBytes = 6; // CUjit_option
+/// CUlaunchAttribute, of which one number is used.
+struct LaunchAttribute {
+  int id;
+  int pad;
+  union {
+    int number;
+    char bytes[64];
+  } value;
+};
+
+/// CUlaunchConfig.
+struct LaunchShape {
+  unsigned gridX, gridY, gridZ;
+  unsigned blockX, blockY, blockZ;
+  unsigned sharedBytes;
+  Stream stream;
+  LaunchAttribute *attributes;
+  unsigned attributeCount;
+};
+
 /// The first driver that has all of the functions; some chips need a later one
 /// for their kernels.
 inline constexpr int kDriverVersion = 12000;
+/// The first whose graphs let kernels start before the one before has ended.
+inline constexpr int kDependentLaunchVersion = 12030;
 
 /// Every function, its name in the library, its arguments.
 #define SPUTNIK_CUDA_FUNCTIONS(F)                                              \
@@ -50,6 +74,8 @@ inline constexpr int kDriverVersion = 12000;
   F(memGetInfo, cuMemGetInfo_v2, (size_t * free, size_t *total))               \
   F(memAlloc, cuMemAlloc_v2, (Address * address, size_t bytes))                \
   F(memFree, cuMemFree_v2, (Address address))                                  \
+  F(hostAddress, cuMemHostGetDevicePointer_v2,                                 \
+    (Address * address, void *memory, unsigned flags))                         \
   F(memSet, cuMemsetD8Async,                                                   \
     (Address address, unsigned char value, size_t bytes, Stream stream))       \
   F(copyToDevice, cuMemcpyHtoDAsync_v2,                                        \
@@ -70,6 +96,7 @@ inline constexpr int kDriverVersion = 12000;
   F(streamCreate, cuStreamCreate, (Stream * stream, unsigned flags))           \
   F(streamDestroy, cuStreamDestroy_v2, (Stream stream))                        \
   F(streamSynchronize, cuStreamSynchronize, (Stream stream))                   \
+  F(streamQuery, cuStreamQuery, (Stream stream))                               \
   F(moduleLoad, cuModuleLoadDataEx,                                            \
     (Module * module, const void *image, unsigned count, int *options,         \
      void **values))                                                           \
@@ -82,6 +109,9 @@ inline constexpr int kDriverVersion = 12000;
     (Function function, unsigned gridX, unsigned gridY, unsigned gridZ,        \
      unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,  \
      Stream stream, void **arguments, void **extra))                           \
+  F(launchEx, cuLaunchKernelEx,                                                \
+    (const LaunchShape *shape, Function function, void **arguments,            \
+     void **extra))                                                            \
   F(captureBegin, cuStreamBeginCapture_v2, (Stream stream, int mode))          \
   F(captureEnd, cuStreamEndCapture, (Stream stream, Graph * graph))            \
   F(graphInstantiate, cuGraphInstantiateWithFlags,                             \
@@ -96,6 +126,8 @@ struct Driver {
 #define SPUTNIK_DECLARE(member, symbol, arguments) Code(*member) arguments;
   SPUTNIK_CUDA_FUNCTIONS(SPUTNIK_DECLARE)
 #undef SPUTNIK_DECLARE
+
+  int version = 0; ///< 1000 * major + 10 * minor of the CUDA that it is for.
 
   /// Loads the library. Fails where there is none, or one too old.
   static Result<Driver> load();

@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "codegen/gpu/emulator/Emulator.h"
+#include "runtime/gpu/CudaDriver.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -275,10 +276,21 @@ EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes,
   return kSuccess;
 }
 EXPORT int cuMemHostAlloc(void **memory, size_t bytes, unsigned) {
-  *memory = std::malloc(bytes);
-  return *memory ? kSuccess : kOutOfMemory;
+  *memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  if (!*memory)
+    return kOutOfMemory;
+  if (state.emulator)
+    state.emulator->addBuffer("memory of the host", *memory, bytes, true);
+  return kSuccess;
+}
+EXPORT int cuMemHostGetDevicePointer_v2(uint64_t *address, void *memory,
+                                        unsigned) {
+  *address = reinterpret_cast<uint64_t>(memory);
+  return kSuccess;
 }
 EXPORT int cuMemFreeHost(void *memory) {
+  if (state.emulator)
+    state.emulator->removeBuffer(memory);
   std::free(memory);
   return kSuccess;
 }
@@ -310,6 +322,8 @@ EXPORT int cuStreamDestroy_v2(void *) { return kSuccess; }
 EXPORT int cuStreamSynchronize(void *) {
   return state.capture ? kInvalidValue : kSuccess;
 }
+
+EXPORT int cuStreamQuery(void *) { return kSuccess; }
 
 EXPORT int cuModuleLoadDataEx(void **module, const void *image, unsigned, int *,
                               void **values) {
@@ -361,15 +375,22 @@ EXPORT int cuFuncSetAttribute(void *function, int, int value) {
       static_cast<uint64_t>(value);
   return kSuccess;
 }
-EXPORT int cuLaunchKernel(void *function, unsigned gridX, unsigned gridY,
-                          unsigned gridZ, unsigned blockX, unsigned blockY,
-                          unsigned blockZ, unsigned sharedBytes, void *,
-                          void **arguments, void **) {
+EXPORT int cuLaunchKernelEx(const rt::cuda::LaunchShape *shape, void *function,
+                            void **arguments, void **) {
   auto *kernel = static_cast<KernelFunction *>(function);
-  if (gridX * gridY * gridZ == 0 || blockY != 1 || blockZ != 1 ||
-      sharedBytes > kernel->sharedLimit)
+  if (shape->gridX * shape->gridY * shape->gridZ == 0 || shape->blockY != 1 ||
+      shape->blockZ != 1 || shape->sharedBytes > kernel->sharedLimit)
     return kInvalidValue;
-  Launch launch{kernel, {gridX, gridY, blockX, sharedBytes}, {}};
+  bool early = false;
+  for (unsigned i = 0; i < shape->attributeCount; ++i) {
+    if (shape->attributes[i].id != rt::cuda::kProgrammaticSerialization)
+      return kInvalidValue;
+    early = shape->attributes[i].value.number != 0;
+  }
+  Launch launch{kernel,
+                {shape->gridX, shape->gridY, shape->blockX, shape->sharedBytes,
+                 early},
+                {}};
   for (auto [i, bytes] : llvm::enumerate(
            state.emulator->getArgumentBytes(kernel->name))) {
     const auto *from = static_cast<const uint8_t *>(arguments[i]);
@@ -380,6 +401,16 @@ EXPORT int cuLaunchKernel(void *function, unsigned gridX, unsigned gridY,
     return kSuccess;
   }
   return run(launch);
+}
+
+EXPORT int cuLaunchKernel(void *function, unsigned gridX, unsigned gridY,
+                          unsigned gridZ, unsigned blockX, unsigned blockY,
+                          unsigned blockZ, unsigned sharedBytes, void *,
+                          void **arguments, void **extra) {
+  const rt::cuda::LaunchShape shape = {gridX,  gridY,       gridZ,   blockX,
+                                       blockY, blockZ,      sharedBytes,
+                                       nullptr, nullptr,    0};
+  return cuLaunchKernelEx(&shape, function, arguments, extra);
 }
 
 EXPORT int cuStreamBeginCapture_v2(void *, int) {

@@ -23,6 +23,8 @@ void Grid::enter(void *argument) {
   auto *thread = static_cast<Thread *>(argument);
   Grid &grid = running();
   grid.entry(grid.arguments);
+  if (!thread->waited)
+    grid.fail("ends without having waited for the launch before");
   thread->state = Thread::Done;
   ++thread->block->done;
   --grid.liveThreads;
@@ -38,6 +40,7 @@ void Grid::startBlock(Block &block) {
   std::memset(block.shared.get(), kPoison, shape.sharedBytes + 16);
   for (Thread &thread : block.threads) {
     thread.state = Thread::Ready;
+    thread.waited = !shape.early;
     thread.copies.clear();
     thread.copyGroups = 0;
     thread.fiber.restart(&Grid::enter, &thread);
@@ -123,14 +126,23 @@ void Grid::check(const void *ptr, uint64_t bytes, uint64_t alignment,
   if (reinterpret_cast<uintptr_t>(ptr) % alignment)
     fail(llvm::formatv("{0} {1} bytes at {2}, which is not aligned to {3}",
                        verb, bytes, ptr, alignment));
-  auto inside = [&](const uint8_t *from, const uint8_t *to) {
-    return begin >= from && begin + bytes <= to;
-  };
   const uint8_t *shared = current->block->shared.get();
-  if (inside(shared, shared + shape.sharedBytes))
+  if (begin >= shared && begin + bytes <= shared + shape.sharedBytes)
     return;
+  find(ptr, bytes, verb, [&](const EmulatedBuffer &buffer) {
+    return buffer.writable ? current->waited : !writes;
+  });
+}
+
+void Grid::prefetch(const void *ptr, uint64_t bytes) {
+  find(ptr, bytes, "prefetches", [](const EmulatedBuffer &) { return true; });
+}
+
+void Grid::find(const void *ptr, uint64_t bytes, const char *verb,
+                llvm::function_ref<bool(const EmulatedBuffer &)> may) {
+  const auto *begin = static_cast<const uint8_t *>(ptr);
   auto accepts = [&](const EmulatedBuffer &buffer) {
-    return inside(buffer.begin, buffer.end) && (buffer.writable || !writes);
+    return begin >= buffer.begin && begin + bytes <= buffer.end && may(buffer);
   };
   if (lastBuffer < buffers.size() && accepts(buffers[lastBuffer]))
     return;
@@ -139,6 +151,7 @@ void Grid::check(const void *ptr, uint64_t bytes, uint64_t alignment,
       lastBuffer = i;
       return;
     }
+  const uint8_t *shared = current->block->shared.get();
   std::string near;
   int64_t distance = INT64_MAX;
   for (const EmulatedBuffer &buffer : buffers)
@@ -152,7 +165,10 @@ void Grid::check(const void *ptr, uint64_t bytes, uint64_t alignment,
   if (begin >= shared && begin - shared < distance)
     near = llvm::formatv("at byte {0} of the {1} bytes of shared memory",
                          begin - shared, shape.sharedBytes);
-  fail(llvm::formatv("{0} {1} bytes {2}", verb, bytes, near));
+  fail(llvm::formatv("{0} {1} bytes {2}{3}", verb, bytes, near,
+                     current->waited
+                         ? ""
+                         : ", not having waited for the launch before"));
 }
 
 void Grid::releaseBarrier(Block &block) {

@@ -34,6 +34,9 @@ public:
   struct Shape {
     uint32_t blocksX, blocksY, threads;
     uint64_t sharedBytes;
+    /// Started while what is launched before still runs: until a thread waits
+    /// for that, it may use constant buffers alone.
+    bool early = false;
   };
 
   Grid(Shape shape, Entry entry, void *const *arguments,
@@ -50,6 +53,9 @@ public:
   uint32_t blockY() const { return current->block->y; }
   void *shared() const { return current->block->shared.get(); }
   void check(const void *ptr, uint64_t bytes, uint64_t alignment, bool writes);
+  /// Like check, of bytes that are only brought nearer.
+  void prefetch(const void *ptr, uint64_t bytes);
+  void awaitPrevious() { current->waited = true; }
   void barrier();
   static constexpr uint32_t kLanes = 32;
   /// What the lanes of a warp brought to where they meet, by lane; null for
@@ -79,6 +85,7 @@ private:
   struct Thread {
     Block *block;
     uint32_t index;
+    bool waited; ///< For the launch before.
     enum { Ready, InBarrier, InWarp, Done } state;
     llvm::StringRef operation; ///< That it waits in.
     uint32_t mask, operand;
@@ -98,6 +105,10 @@ private:
     std::vector<Thread> threads;
   };
 
+  /// Looks for [ptr, ptr + bytes) in the buffers; fails where it is in none that
+  /// `may` accepts.
+  void find(const void *ptr, uint64_t bytes, const char *verb,
+            llvm::function_ref<bool(const EmulatedBuffer &)> may);
   static void enter(void *thread);
   void startBlock(Block &block);
   void releaseWarp(Thread &last,

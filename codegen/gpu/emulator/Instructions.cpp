@@ -72,6 +72,14 @@ static float toBFloat16(float value) {
       isNaN ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// Launches that start early.
+
+static void awaitPrevious() { Grid::running().awaitPrevious(); }
+static void letDependentsStart() {}
+static void prefetch(const void *ptr, uint32_t bytes, uint64_t, bool) {
+  Grid::running().prefetch(ptr, bytes);
+}
+
 // 8-bit floats.
 
 /// Two E4M3 numbers as two of f16, in the register of a float.
@@ -242,6 +250,9 @@ const llvm::StringMap<void *> &sputnik::gpu::emulatedInstructions() {
       {"nvvm.bar.warp.sync", address(warpBarrier)},
       {"nvvm.shfl.sync.bfly.i32", address(shuffleXor)},
       {"nvvm.shfl.sync.bfly.f32", address(shuffleXorFloat)},
+      {"griddepcontrol.wait", address(awaitPrevious)},
+      {"nvvm.griddepcontrol.launch.dependents", address(letDependentsStart)},
+      {"nvvm.cp.async.bulk.prefetch.L2", address(prefetch)},
       {"nvvm.e4m3x2.to.f16x2.rn", address(halvesOfFloat8)},
       {"nvvm.idp4a.s.s", address(dot4)},
       {"nvvm.prmt", address(permuteBytes)},

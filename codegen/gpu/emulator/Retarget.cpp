@@ -23,6 +23,12 @@ static Error replaceWrapper(Function &wrapper, StringRef name) {
                                     wrapper.getArg(0), Align(16)));
     return Error::success();
   }
+  if (name == kAwaitPrevious) {
+    b.CreateCall(wrapper.getParent()->getOrInsertFunction(
+        (kEmulatedPrefix + name).str(), wrapper.getFunctionType()));
+    b.CreateRetVoid();
+    return Error::success();
+  }
   return createStringError("the emulator does not know the PTX wrapper '%s'",
                            name.str().c_str());
 }

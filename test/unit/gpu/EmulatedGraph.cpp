@@ -59,6 +59,7 @@ EmulatedGraph::create(ModuleOp module, const Options &options) {
       cast<r1::KVCacheType>(decode.getArgumentTypes()[4]).getSlotBytes();
   graph->vocabularySize =
       cast<RankedTensorType>(decode.getResultTypes()[0]).getDimSize(1);
+  graph->startsEarly = gpu::hasDependentLaunch(*target);
   graph->reset(0);
   return std::move(graph);
 }
@@ -87,6 +88,7 @@ llvm::Error EmulatedGraph::run(r1::PhaseKind kind, StepRows rows,
   const auto count = static_cast<int32_t>(rows.tokens.size());
   const auto outputs = static_cast<int32_t>(rows.outputs.size());
   uint8_t *caches[] = {cache.data()};
+  abi::Sampling sampling = {};
   int32_t layer = 0;
   struct Buffer {
     const char *name;
@@ -104,6 +106,7 @@ llvm::Error EmulatedGraph::run(r1::PhaseKind kind, StepRows rows,
       {"weights", weights.data(), weights.size(), false},
       {"arena", arena.data(), arena.size(), true},
       {"caches", caches, sizeof(caches), false},
+      {"sampling", &sampling, sizeof(sampling), false},
   };
   void *pointers[gpu::kRows];
   std::vector<void *> arguments;
@@ -128,7 +131,7 @@ llvm::Error EmulatedGraph::run(r1::PhaseKind kind, StepRows rows,
         static_cast<uint32_t>((launched + launch.rowTile - 1) /
                               launch.rowTile),
         static_cast<uint32_t>(gpu::kThreads),
-        static_cast<uint64_t>(launch.sharedBytes)};
+        static_cast<uint64_t>(launch.sharedBytes), startsEarly};
     error = emulator->launch(launch.kernel, shape, arguments);
     if (error)
       break;

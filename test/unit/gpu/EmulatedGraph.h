@@ -41,6 +41,7 @@ private:
   std::vector<gpu::PhasePlan> plans;
   uint64_t bytesOfWeights = 0, cacheBytes = 0;
   int64_t vocabularySize = 0;
+  bool startsEarly = false;
   std::vector<uint8_t> arena, cache;
 };
 

@@ -24,6 +24,10 @@ declare i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
 declare void @llvm.nvvm.barrier.cta.sync.aligned.all(i32)
 declare void @llvm.nvvm.bar.warp.sync(i32)
 declare i32 @llvm.nvvm.shfl.sync.bfly.i32(i32, i32, i32, i32)
+declare void @llvm.nvvm.cp.async.bulk.prefetch.L2(ptr addrspace(1), i32, i64, i1)
+define internal void @sputnik.ptx.griddepcontrol.wait() noinline {
+  ret void
+}
 declare i32 @llvm.nvvm.idp4a.s.s(i32, i32, i32)
 declare i32 @llvm.nvvm.prmt(i32, i32, i32)
 declare void @llvm.nvvm.cp.async.cg.shared.global.16.s(ptr addrspace(3), ptr addrspace(1), i32)
@@ -58,11 +62,12 @@ protected:
     void *out = memory.data();
     int32_t n = 7;
     llvm::Error error = (*emulator)->launch(
-        "k", {blocks, 1, threads, 1024}, {&out, &n});
+        "k", {blocks, 1, threads, 1024, early}, {&out, &n});
     return toString(std::move(error));
   }
 
   std::string outside; ///< Further declarations.
+  bool early = false;  ///< Started before the launch before has ended.
   std::vector<uint32_t> memory = std::vector<uint32_t>(64);
 };
 
@@ -447,6 +452,38 @@ TEST_F(EmulatorTest, UnknownIntrinsic) {
   store float %v, ptr %out
 )"),
             "the emulator does not know llvm.nvvm.ex2.approx.f32");
+}
+
+TEST_F(EmulatorTest, EarlyStart) {
+  early = true;
+  EXPECT_EQ(run(threadPtr + R"(
+  %near = addrspacecast ptr %out to ptr addrspace(1)
+  call void @llvm.nvvm.cp.async.bulk.prefetch.L2(ptr addrspace(1) %near, i32 256, i64 0, i1 false)
+  call void @sputnik.ptx.griddepcontrol.wait()
+  store i32 %n, ptr %at
+)"),
+            "");
+  EXPECT_EQ(memory, std::vector<uint32_t>(64, 7));
+  EXPECT_EQ(run(threadPtr + R"(
+  %v = load i32, ptr %at
+  call void @sputnik.ptx.griddepcontrol.wait()
+  store i32 %v, ptr %at
+)",
+                1, 32),
+            "k: block (0, 0) thread 31: reads 4 bytes at byte 124 of out, a "
+            "buffer with 256 bytes, not having waited for the launch before");
+  EXPECT_EQ(run("", 1, 32), "k: block (0, 0) thread 31: ends without having "
+                            "waited for the launch before");
+  EXPECT_EQ(run(R"(
+  %far = getelementptr i8, ptr %out, i32 16
+  %near = addrspacecast ptr %far to ptr addrspace(1)
+  call void @llvm.nvvm.cp.async.bulk.prefetch.L2(ptr addrspace(1) %near, i32 256, i64 0, i1 false)
+  call void @sputnik.ptx.griddepcontrol.wait()
+)",
+                1, 32),
+            "k: block (0, 0) thread 31: prefetches 256 bytes at byte 16 of "
+            "out, a buffer with 256 bytes, not having waited for the launch "
+            "before");
 }
 
 } // namespace
