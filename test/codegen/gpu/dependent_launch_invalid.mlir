@@ -1,6 +1,6 @@
 // RUN: %sputnik-opt %s --r1-gpu-verify-dependent-launch --split-input-file --verify-diagnostics
 
-llvm.func internal @sputnik.ptx.griddepcontrol.wait()
+llvm.func @sputnik.ptx.griddepcontrol.wait()
 llvm.func @reads_activations(%tokens: !llvm.ptr, %slots: !llvm.ptr, %positions: !llvm.ptr, %outputs: !llvm.ptr, %logits: !llvm.ptr, %weights: !llvm.ptr, %arena: !llvm.ptr) attributes {nvvm.kernel, r1.dependent_launch} {
   %at = llvm.getelementptr %arena[64] : (!llvm.ptr) -> !llvm.ptr, i8
   // expected-error @below {{'llvm.load' op uses memory that is not a weight's, above the wait for the kernels before}}
@@ -12,7 +12,7 @@ llvm.func @reads_activations(%tokens: !llvm.ptr, %slots: !llvm.ptr, %positions: 
 
 // -----
 
-llvm.func internal @sputnik.ptx.griddepcontrol.wait()
+llvm.func @sputnik.ptx.griddepcontrol.wait()
 llvm.func @writes_weights(%tokens: !llvm.ptr, %slots: !llvm.ptr, %positions: !llvm.ptr, %outputs: !llvm.ptr, %logits: !llvm.ptr, %weights: !llvm.ptr, %arena: !llvm.ptr) attributes {nvvm.kernel, r1.dependent_launch} {
   %zero = llvm.mlir.constant(0 : i32) : i32
   // expected-error @below {{'llvm.store' op uses memory that is not a weight's}}
@@ -24,8 +24,8 @@ llvm.func @writes_weights(%tokens: !llvm.ptr, %slots: !llvm.ptr, %positions: !ll
 // -----
 
 // A token that chooses the weights was produced, too.
-llvm.func internal @sputnik.ptx.griddepcontrol.wait()
-llvm.func internal @sputnik.ptx.load.streamed.v4(!llvm.ptr) -> i32
+llvm.func @sputnik.ptx.griddepcontrol.wait()
+llvm.func @sputnik.ptx.load.streamed.v4(!llvm.ptr) -> i32
 llvm.func @chooses_weights(%tokens: !llvm.ptr, %slots: !llvm.ptr, %positions: !llvm.ptr, %outputs: !llvm.ptr, %logits: !llvm.ptr, %weights: !llvm.ptr, %arena: !llvm.ptr, %yes: i1) attributes {nvvm.kernel, r1.dependent_launch} {
   scf.if %yes {
     %some = llvm.call @sputnik.ptx.load.streamed.v4(%weights) : (!llvm.ptr) -> i32
@@ -39,7 +39,7 @@ llvm.func @chooses_weights(%tokens: !llvm.ptr, %slots: !llvm.ptr, %positions: !l
 // -----
 
 llvm.func @anything()
-llvm.func internal @sputnik.ptx.griddepcontrol.wait()
+llvm.func @sputnik.ptx.griddepcontrol.wait()
 llvm.func @calls(%tokens: !llvm.ptr, %slots: !llvm.ptr, %positions: !llvm.ptr, %outputs: !llvm.ptr, %logits: !llvm.ptr, %weights: !llvm.ptr, %arena: !llvm.ptr) attributes {nvvm.kernel, r1.dependent_launch} {
   // expected-error @below {{'llvm.call' op may use any memory, above the wait for the kernels before}}
   llvm.call @anything() : () -> ()
