@@ -162,11 +162,16 @@ Error Compiler::import() {
   return Error::success();
 }
 
+/// Rows of a chunk of a prompt that give all of a GPU's multiprocessors tiles.
+static constexpr int64_t kGPUPrefillRows = 2048;
+
 Error Compiler::runPasses() {
   PassManager pm(&context);
   r1::PipelineOptions pipeline;
   pipeline.optLevel = options.optLevel;
   pipeline.scheme = options.scheme;
+  if (target.isGPU())
+    pipeline.prefillRows = kGPUPrefillRows;
   for (const std::string &rule : options.overrides)
     pipeline.overrides.push_back(rule);
   pipeline.observe = options.observations != nullptr;

@@ -127,6 +127,10 @@ sputnik::gpu::createTargetMachine(r1::TargetAttr target) {
       std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
+bool sputnik::gpu::hasWarpgroupProducts(r1::TargetAttr target) {
+  return target.getCpu() == "sm_90a";
+}
+
 void sputnik::gpu::printTargets(raw_ostream &os) {
   for (const Chip &chip : kChips)
     os << llvm::left_justify(chip.name, 22) << chip.products << ", "

@@ -37,6 +37,9 @@ llvm::StringRef getNativeChip();
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
 createTargetMachine(r1::TargetAttr target);
 
+/// Whether warpgroups multiply together (wgmma): only sm_90a has that.
+bool hasWarpgroupProducts(r1::TargetAttr target);
+
 /// What `sputnik targets` prints of GPUs.
 void printTargets(llvm::raw_ostream &os);
 

@@ -8,59 +8,75 @@ using namespace sputnik;
 using namespace sputnik::gpu;
 
 Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
-                      StringRef assembly, StringRef constraints) {
+                      StringRef assembly, StringRef constraints,
+                      PtxEffect effect) {
   std::string symbol = (kPtxPrefix + name).str();
   if (!code.lookupSymbol(symbol)) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToEnd(code.getBody());
     auto type = LLVM::LLVMFunctionType::get(
-        result, SmallVector<Type>(operands.getTypes()));
+        result ? result : LLVM::LLVMVoidType::get(b.getContext()),
+        SmallVector<Type>(operands.getTypes()));
+    // Not internal: passes would change what it takes.
     auto wrapper =
-        LLVM::LLVMFuncOp::create(b, loc, symbol, type, LLVM::Linkage::Internal);
+        LLVM::LLVMFuncOp::create(b, loc, symbol, type, LLVM::Linkage::Linkonce);
     // Stays a call until PTX is made: the emulator runs optimised kernels too.
     wrapper.setNoInline(true);
     wrapper.setNoUnwind(true);
     wrapper.setWillReturn(true);
-    auto none = LLVM::ModRefInfo::NoModRef;
-    wrapper.setMemoryEffectsAttr(LLVM::MemoryEffectsAttr::get(
-        b.getContext(), {none, LLVM::ModRefInfo::Ref, none, none, none, none}));
+    if (effect == PtxEffect::LoadsOperand) {
+      auto none = LLVM::ModRefInfo::NoModRef;
+      wrapper.setMemoryEffectsAttr(LLVM::MemoryEffectsAttr::get(
+          b.getContext(),
+          {none, LLVM::ModRefInfo::Ref, none, none, none, none}));
+    } else {
+      wrapper.setConvergent(true);
+    }
     Block *entry = wrapper.addEntryBlock(b);
     b.setInsertionPointToStart(entry);
     // Registers come one by one.
     Type registers = result;
-    auto vector = dyn_cast<VectorType>(result);
+    auto vector = dyn_cast_or_null<VectorType>(result);
     if (vector)
       registers = LLVM::LLVMStructType::getLiteral(
           b.getContext(),
           SmallVector<Type>(vector.getNumElements(), vector.getElementType()));
-    Value value =
-        LLVM::InlineAsmOp::create(
-            b, loc, registers, entry->getArguments(), assembly, constraints,
-            // Loads stay in the order in which they are written: all of a step
-            // before the first use.
-            /*has_side_effects=*/true, /*is_align_stack=*/false,
-            LLVM::tailcallkind::TailCallKind::None,
-            LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT),
-            ArrayAttr())
-            .getResult(0);
+    auto instruction = LLVM::InlineAsmOp::create(
+        b, loc, registers ? TypeRange(registers) : TypeRange(),
+        entry->getArguments(), assembly, constraints,
+        // Loads stay in the order in which they are written: all of a step
+        // before the first use.
+        /*has_side_effects=*/true, /*is_align_stack=*/false,
+        LLVM::tailcallkind::TailCallKind::None,
+        LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT),
+        ArrayAttr());
     if (vector) {
       Value packed = LLVM::PoisonOp::create(b, loc, result);
       for (int64_t i = 0; i < vector.getNumElements(); ++i)
         packed = LLVM::InsertElementOp::create(
-            b, loc, packed, LLVM::ExtractValueOp::create(b, loc, value, i),
+            b, loc, packed,
+            LLVM::ExtractValueOp::create(b, loc, instruction.getResult(0), i),
             LLVM::ConstantOp::create(b, loc, b.getI32Type(), i));
-      value = packed;
+      LLVM::ReturnOp::create(b, loc, packed);
+    } else {
+      LLVM::ReturnOp::create(b, loc, instruction.getResults());
     }
-    LLVM::ReturnOp::create(b, loc, value);
   }
-  return LLVM::CallOp::create(b, loc, result, symbol, operands).getResult();
+  auto call = LLVM::CallOp::create(
+      b, loc, result ? TypeRange(result) : TypeRange(), symbol, operands);
+  return result ? call.getResult() : Value();
+}
+
+void Kernel::callPtx(StringRef name, ValueRange operands, StringRef assembly,
+                     StringRef constraints) {
+  callPtx(name, Type(), operands, assembly, constraints, PtxEffect::Any);
 }
 
 Value Kernel::loadStreamed(Value ptr) {
   return callPtx("load.streamed.v4", vecType(4, b.getI32Type()), {ptr},
                  "ld.global.nc.L1::no_allocate.L2::128B.v4.b32 "
                  "{$0, $1, $2, $3}, [$4];",
-                 "=r,=r,=r,=r,l");
+                 "=r,=r,=r,=r,l", PtxEffect::LoadsOperand);
 }
 
 Value Kernel::callIntrinsic(StringRef name, Type result, ValueRange operands) {
@@ -105,13 +121,13 @@ Value Kernel::inSpace(Value ptr, NVVM::NVVMMemorySpace space) {
 void Kernel::copyAsync(Value to, Value from, Value bytes) {
   Value size = arith::TruncIOp::create(
       b, loc, b.getI32Type(), arith::MaxSIOp::create(b, loc, bytes, i64(0)));
-  NVVM::CpAsyncOp::create(b, loc, inSpace(to, NVVM::NVVMMemorySpace::Shared),
+  NVVM::CpAsyncOp::create(b, loc, inShared(to),
                           inSpace(from, NVVM::NVVMMemorySpace::Global), 16,
                           NVVM::LoadCacheModifierKind::CG, size);
 }
 
 void Kernel::copyWordAsync(Value to, Value from) {
-  NVVM::CpAsyncOp::create(b, loc, inSpace(to, NVVM::NVVMMemorySpace::Shared),
+  NVVM::CpAsyncOp::create(b, loc, inShared(to),
                           inSpace(from, NVVM::NVVMMemorySpace::Global), 4,
                           NVVM::LoadCacheModifierKind::CA, Value());
 }
@@ -144,7 +160,7 @@ SmallVector<Value> Kernel::loadMatrices(Value row, bool transposed) {
                        : "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16.p3";
   return unpack(*this,
                 callIntrinsic(name, fourRegisters(b.getI32Type()),
-                              inSpace(row, NVVM::NVVMMemorySpace::Shared)));
+                              inShared(row)));
 }
 
 SmallVector<Value> Kernel::multiplyMatrices(ValueRange a, ValueRange c,

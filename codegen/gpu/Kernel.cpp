@@ -12,6 +12,10 @@ using namespace sputnik::gpu;
 
 /// All lanes of a warp.
 static constexpr int32_t kAllLanes = -1;
+/// The barrier of the team where there are helpers.
+static constexpr int32_t kTeamBarrier = 1;
+/// What products of warpgroups take their operands in multiples of.
+static constexpr uint64_t kSharedAlignment = 1024;
 
 /// Types of the arguments that kernels of regions take.
 static SmallVector<Type> stepTypes(OpBuilder &builder) {
@@ -63,7 +67,7 @@ Kernel::Kernel(OpBuilder &builder, ModuleOp code, StringRef symbol,
     LLVM::GlobalOp::create(
         builder, loc, LLVM::LLVMArrayType::get(builder.getI8Type(), 0),
         /*isConstant=*/false, LLVM::Linkage::External, kSharedSymbol,
-        Attribute(), /*alignment=*/16,
+        Attribute(), kSharedAlignment,
         static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
   }
   auto space = LLVM::LLVMPointerType::get(
@@ -72,6 +76,13 @@ Kernel::Kernel(OpBuilder &builder, ModuleOp code, StringRef symbol,
   shared = LLVM::AddrSpaceCastOp::create(
       builder, loc, ptrType(),
       LLVM::AddressOfOp::create(builder, loc, space, kSharedSymbol));
+}
+
+void Kernel::addHelpers(int64_t threads) {
+  helpers = threads;
+  function->setAttr(
+      NVVM::NVVMDialect::getReqntidAttrName(),
+      b.getDenseI32ArrayAttr({static_cast<int32_t>(getThreads())}));
 }
 
 Value Kernel::argument(unsigned index) { return function.getArgument(index); }
@@ -179,9 +190,14 @@ void Kernel::asWarps(function_ref<void()> body) {
 void Kernel::barrier() {
   if (warpsAlone)
     warpBarrier();
+  else if (helpers)
+    NVVM::BarrierOp::create(b, loc, TypeRange(), i32(kTeamBarrier),
+                            i32(kThreads), nullptr, Value());
   else
-    NVVM::Barrier0Op::create(b, loc);
+    blockBarrier();
 }
+
+void Kernel::blockBarrier() { NVVM::Barrier0Op::create(b, loc); }
 
 void Kernel::warpBarrier() {
   NVVM::SyncWarpOp::create(b, loc, i32(kAllLanes));

@@ -34,10 +34,13 @@ enum Argument : unsigned {
   kNumArguments
 };
 
-/// Threads of a warp, and of a block of every kernel.
+/// Threads of a warp, and of the team that a block is. A kernel may have helpers
+/// beside: threads from kThreads on, which only do what is emitted for them.
 inline constexpr int64_t kWarp = 32;
 inline constexpr int64_t kThreads = 256;
 inline constexpr int64_t kWarps = kThreads / kWarp;
+/// Threads of a warpgroup: four warps that multiply together (sm_90a).
+inline constexpr int64_t kWarpgroup = 128;
 
 /// The memory that all kernels call their block's shared memory: as long as the
 /// launch says.
@@ -85,6 +88,10 @@ public:
 
   /// Rows of `value`: all of them, or those wanted as outputs.
   mlir::Value countOf(mlir::Value value);
+
+  /// Adds helpers to the block; before anything is emitted.
+  void addHelpers(int64_t threads);
+  int64_t getThreads() const { return kThreads + helpers; }
 
   // Where values lie.
   Rows &rows(mlir::Value value);
@@ -184,6 +191,61 @@ public:
                                                   mlir::ValueRange b,
                                                   mlir::ValueRange sums);
 
+  // sm_90a. Barriers in shared memory: a phase is over when the threads that are
+  // expected and the bytes of copies have come. Phases have parities in turn, 0
+  // first; before it, one of parity 1 counts as over.
+  mlir::Value allocateBarriers(int64_t count);
+  mlir::Value barrierAt(mlir::Value barriers, mlir::Value index) {
+    return at(barriers, mul(index, 8));
+  }
+  /// By one thread; the others see them after fenceBarriers and a barrier.
+  void initBarrier(mlir::Value barrier, int64_t arrivals);
+  void fenceBarriers();
+  void arrive(mlir::Value barrier);
+  /// Arrives, and has the phase wait for `bytes` (i32) of copies.
+  void arriveExpecting(mlir::Value barrier, mlir::Value bytes);
+  void waitForPhase(mlir::Value barrier, mlir::Value parity);
+  /// Copies `bytes` (i32, a multiple of 16) to shared memory, for `barrier` to
+  /// count.
+  void copyBulk(mlir::Value to, mlir::Value from, mlir::Value bytes,
+                mlir::Value barrier);
+  /// What this thread wrote to shared memory is there for products of
+  /// warpgroups too.
+  void fenceForProducts();
+  /// How many registers each thread of this warpgroup has from here on.
+  void setRegisters(int64_t count, bool more);
+  /// Waits for all threads of the block, helpers too.
+  void blockBarrier();
+
+  // Products of warpgroups: D (64 x n, f32) += A (64 x 16) B (16 x n), bf16.
+  // Warp w of the four has rows 16 w + lane / 4 and 8 more, of each 8 columns
+  // 2 (lane % 4) and the next: four sums as those of mma.m16n8k16.
+  /// How an operand lies in shared memory: its rows (columns of B) in groups of
+  /// 8, `rowGroup` bytes apart, with 16 bytes of each row together. Such halves
+  /// of a row are `columnGroup` bytes apart; 0: they are pieces of 128-byte
+  /// rows, swapped as PanelFragments::placeInRow does.
+  struct MatrixLayout {
+    int64_t rowGroup, columnGroup;
+  };
+  /// The descriptor of a matrix at `ptr`; moved() gives that of one `bytes`
+  /// further.
+  mlir::Value describeMatrix(mlir::Value ptr, const MatrixLayout &layout);
+  mlir::Value moved(mlir::Value descriptor, int64_t bytes) {
+    return add(descriptor, bytes / 16);
+  }
+  /// Registers that products use were written.
+  void fenceProducts();
+  /// Starts a product. A is a descriptor, or its fragments in four registers.
+  llvm::SmallVector<mlir::Value> startProduct(mlir::ValueRange a,
+                                              mlir::Value b,
+                                              mlir::ValueRange sums);
+  /// What was started since the last time is a group.
+  void commitProducts();
+  /// Waits for all groups but the last `pending`: their operands are free.
+  void waitForProducts(int64_t pending);
+  /// Waits for all groups and gives the sums; before, these are undefined.
+  llvm::SmallVector<mlir::Value> finishProducts(mlir::ValueRange sums);
+
   // Instructions.
   /// 16 bytes that are read once and never written: not kept in L1.
   mlir::Value loadStreamed(mlir::Value ptr);
@@ -208,12 +270,27 @@ public:
   void finish();
 
 private:
-  /// The wrapper `name` of one instruction, made where it does not exist yet.
+  /// What LLVM may believe of an instruction.
+  enum class PtxEffect { LoadsOperand, Any };
+  /// Calls the wrapper `name` of one instruction, made where it does not exist
+  /// yet; null for no result.
   mlir::Value callPtx(llvm::StringRef name, mlir::Type result,
                       mlir::ValueRange operands, llvm::StringRef assembly,
-                      llvm::StringRef constraints);
+                      llvm::StringRef constraints, PtxEffect effect);
+  void callPtx(llvm::StringRef name, mlir::ValueRange operands,
+               llvm::StringRef assembly, llvm::StringRef constraints = "");
+  /// A wrapper that changes `sums`, its first operands: $0.. in `assembly`, in
+  /// which the others follow.
+  llvm::SmallVector<mlir::Value> callPtxOnSums(llvm::StringRef name,
+                                               mlir::ValueRange sums,
+                                               mlir::ValueRange others,
+                                               llvm::StringRef assembly,
+                                               llvm::StringRef constraints);
 
   mlir::Value inSpace(mlir::Value ptr, mlir::NVVM::NVVMMemorySpace space);
+  mlir::Value inShared(mlir::Value ptr) {
+    return inSpace(ptr, mlir::NVVM::NVVMMemorySpace::Shared);
+  }
   mlir::Value callIntrinsic(llvm::StringRef name, mlir::Type result,
                             mlir::ValueRange operands);
 
@@ -225,6 +302,7 @@ private:
   mlir::Value shared;
   std::optional<int64_t> reductionOffset; ///< Of teamSum's shared memory.
   int64_t arenaBytes = 0, sharedBytes = 0, sharedEnd = 0;
+  int64_t helpers = 0;
   bool warpsAlone = false;
 };
 

@@ -114,6 +114,7 @@ FailureOr<std::string> sputnik::gpu::makePtx(llvm::Module &kernels,
   llvm::raw_svector_ostream os(ptx);
   for (llvm::Function &function : kernels)
     if (function.getName().starts_with(kPtxPrefix)) {
+      function.setLinkage(llvm::GlobalValue::InternalLinkage);
       function.removeFnAttr(llvm::Attribute::NoInline);
       function.addFnAttr(llvm::Attribute::AlwaysInline);
     }
@@ -151,7 +152,7 @@ sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
     llvm::append_range(image.regions, plan.kernels);
     for (const Launch &launch : plan.launches)
       launches.push_back({launch.kernel, static_cast<uint32_t>(launch.blocks),
-                          static_cast<uint32_t>(kThreads),
+                          static_cast<uint32_t>(launch.threads),
                           static_cast<uint32_t>(launch.rowTile),
                           launch.perOutput,
                           static_cast<uint32_t>(launch.sharedBytes),

@@ -33,6 +33,23 @@ void LinearEpilogue::emit(Value row, Value sums, Value first, int64_t count) {
   emitOps(ops, {known}, row, /*localsOnly=*/false);
 }
 
+void LinearEpilogue::emit(const Tile &tile, int64_t allUnits,
+                          int64_t unitFeatures) {
+  k.asWarps([&] {
+    k.loop(k.warp, tile.rows, kWarps, [&](Value t) {
+      k.loop(k.i64(0), k.i64(tile.units), 1, [&](Value u) {
+        Value unit = k.add(tile.firstUnit, u);
+        k.ifThen(k.less(unit, k.i64(allUnits)), [&] {
+          Value own = k.at(tile.sums, k.add(k.mul(t, tile.stride),
+                                            k.mul(u, unitFeatures * 4)));
+          emit(k.add(tile.firstRow, t), own, k.mul(unit, unitFeatures),
+               unitFeatures);
+        });
+      });
+    });
+  });
+}
+
 void LinearEpilogue::storeResult(const Known &known, Value row) {
   if (!llvm::is_contained(
           k.region.getBody().front().getTerminator()->getOperands(),

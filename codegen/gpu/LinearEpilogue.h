@@ -24,6 +24,17 @@ public:
   void emit(mlir::Value row, mlir::Value sums, mlir::Value first,
             int64_t count);
 
+  /// The same for each row of a tile of a matrix product, which the warps share
+  /// out, and for each unit of its features that exists. The tile's sums have
+  /// rows `stride` bytes apart.
+  struct Tile {
+    mlir::Value sums, firstRow, rows;
+    int64_t stride;
+    mlir::Value firstUnit;
+    int64_t units;
+  };
+  void emit(const Tile &tile, int64_t allUnits, int64_t unitFeatures);
+
 private:
   /// Features of a value in shared memory.
   struct Known {

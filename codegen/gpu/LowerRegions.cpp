@@ -140,10 +140,11 @@ LogicalResult PhaseLowering::lower(r1::RegionOp region,
     if (!llvm::isAlnum(c))
       c = '_';
   if (auto linear = findOp<r1::LinearOp>(region)) {
-    bool matrices = isMatrixProduct(phase, linear);
-    return addKernel(region, name, "", launches, [&](Kernel &k) {
-      return matrices ? emitMatrixProduct(k, linear) : emitLinear(k, linear);
-    });
+    auto emit = isWarpgroupProduct(phase, linear, target) ? emitWarpgroupProduct
+                : isMatrixProduct(phase, linear)          ? emitMatrixProduct
+                                                          : emitLinear;
+    return addKernel(region, name, "", launches,
+                     [&](Kernel &k) { return emit(k, linear); });
   }
   if (auto attention = findOp<r1::AttentionOp>(region)) {
     bool matrices = isFlashAttention(phase, attention);
@@ -192,9 +193,9 @@ PhaseLowering::addKernel(r1::RegionOp region, StringRef symbol,
   arenaBytes = std::max(arenaBytes, kernel.getArenaBytes());
   bool perOutput = region.getNumResults() &&
                    r1::countsOutputs(region.getResult(0));
-  launches.push_back({name, grid->blocks, grid->rowTile, perOutput,
-                      kernel.getSharedBytes(), /*layer=*/-1,
-                      static_cast<int64_t>(kernels.size())});
+  launches.push_back({name, grid->blocks, kernel.getThreads(),
+                      grid->rowTile, perOutput, kernel.getSharedBytes(),
+                      /*layer=*/-1, static_cast<int64_t>(kernels.size())});
   cpu::RegionWork work = cpu::countWork(
       region, r1::stringifyPhaseKind(phase.getKind()),
       [&](Operation *weight) { return kernel.reads(weight); },

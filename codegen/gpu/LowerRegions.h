@@ -10,10 +10,11 @@
 namespace sputnik::gpu {
 
 /// One launch of a kernel: a grid of `blocks` by tiles of rows, whose blocks
-/// have kThreads threads.
+/// have `threads` threads.
 struct Launch {
   std::string kernel;
   int64_t blocks;
+  int64_t threads;
   int64_t rowTile;
   bool perOutput; ///< The rows wanted as outputs, not all.
   int64_t sharedBytes;

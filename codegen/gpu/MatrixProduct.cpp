@@ -43,7 +43,6 @@ private:
   void startCopies(Value step);
   SmallVector<Value> emitSteps();
   void storeSums(ValueRange sums);
-  void emitEpilogue();
 
   Kernel &k;
   r1::LinearOp linear;
@@ -243,24 +242,6 @@ void MatrixProduct::storeSums(ValueRange found) {
   k.barrier();
 }
 
-void MatrixProduct::emitEpilogue() {
-  LinearEpilogue epilogue(k, linear);
-  Value rows = k.min(k.sub(rowCount, firstRow), k.i64(rowTile));
-  k.asWarps([&] {
-    k.loop(k.warp, rows, kWarps, [&](Value t) {
-      k.loop(k.i64(0), k.i64(unitsTogether), 1, [&](Value u) {
-        Value unit = k.add(firstUnit, u);
-        k.ifThen(k.less(unit, k.i64(units)), [&] {
-          Value own = k.at(
-              sums, k.add(k.mul(t, sumStride), k.mul(u, unitFeatures * 4)));
-          epilogue.emit(k.add(firstRow, t), own, k.mul(unit, unitFeatures),
-                        unitFeatures);
-        });
-      });
-    });
-  });
-}
-
 Grid MatrixProduct::emit() {
   weight = k.weightPtr(linear, linear.getWeightAttr(), linear.getLayer());
   rowCount = k.countOf(linear.getInput());
@@ -281,7 +262,10 @@ Grid MatrixProduct::emit() {
   k.restoreShared(mark);
   sums = k.allocateShared(rowTile * sumStride);
   storeSums(found);
-  emitEpilogue();
+  Value rows = k.min(k.sub(rowCount, firstRow), k.i64(rowTile));
+  LinearEpilogue(k, linear).emit(
+      {sums, firstRow, rows, sumStride, firstUnit, unitsTogether}, units,
+      unitFeatures);
   return {featureBlocks, rowTile};
 }
 

@@ -22,6 +22,11 @@ mlir::FailureOr<Grid> emitLinear(Kernel &kernel, r1::LinearOp linear);
 /// Whether prefill multiplies on the tensor cores, by emitMatrixProduct.
 bool isMatrixProduct(r1::PhaseAttr phase, r1::LinearOp linear);
 mlir::FailureOr<Grid> emitMatrixProduct(Kernel &kernel, r1::LinearOp linear);
+/// Whether it multiplies by warpgroups, by emitWarpgroupProduct.
+bool isWarpgroupProduct(r1::PhaseAttr phase, r1::LinearOp linear,
+                        r1::TargetAttr target);
+mlir::FailureOr<Grid> emitWarpgroupProduct(Kernel &kernel,
+                                           r1::LinearOp linear);
 mlir::FailureOr<Grid> emitAttention(Kernel &kernel, r1::AttentionOp attention);
 /// Whether prefill attends on the tensor cores, by emitFlashAttention.
 bool isFlashAttention(r1::PhaseAttr phase, r1::AttentionOp attention);

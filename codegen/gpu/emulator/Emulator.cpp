@@ -51,7 +51,8 @@ Emulator::create(std::unique_ptr<Module> module,
   kernels->setTargetTriple((*machine)->getTargetTriple());
   kernels->setDataLayout((*machine)->createDataLayout());
   auto signatures = retargetKernels(*kernels, [](StringRef name) {
-    return emulatedInstructions().count(name) != 0;
+    return emulatedInstructions().count(name) ||
+           warpgroupInstructions().count(name);
   });
   if (!signatures)
     return signatures.takeError();
@@ -62,11 +63,12 @@ Emulator::create(std::unique_ptr<Module> module,
   if (!jit)
     return jit.takeError();
   orc::SymbolMap symbols;
-  for (const auto &entry : emulatedInstructions())
-    symbols[(*jit)->mangleAndIntern(
-        (kEmulatedPrefix + entry.getKey()).str())] = {
-        orc::ExecutorAddr::fromPtr(entry.second),
-        JITSymbolFlags::Exported | JITSymbolFlags::Callable};
+  for (const auto *map : {&emulatedInstructions(), &warpgroupInstructions()})
+    for (const auto &entry : *map)
+      symbols[(*jit)->mangleAndIntern(
+          (kEmulatedPrefix + entry.getKey()).str())] = {
+          orc::ExecutorAddr::fromPtr(entry.second),
+          JITSymbolFlags::Exported | JITSymbolFlags::Callable};
   for (const auto &[name, address] : libraryFunctions())
     symbols[(*jit)->mangleAndIntern(name)] = {
         orc::ExecutorAddr::fromPtr(address),

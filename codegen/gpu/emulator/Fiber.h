@@ -15,7 +15,7 @@ class Fiber {
 public:
   /// Not a power of two: the same variable of a thousand threads would fall
   /// into the same few lines of a cache.
-  static constexpr size_t kStackBytes = (32 << 10) + 320;
+  static constexpr size_t kStackBytes = (64 << 10) + 320;
 
   /// The fiber that the calling thread is: only to be switched from and back
   /// to.

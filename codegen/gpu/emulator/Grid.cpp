@@ -3,7 +3,9 @@
 
 #include "codegen/gpu/emulator/Grid.h"
 
+#include "llvm/Support/Alignment.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <cstring>
 
@@ -32,10 +34,12 @@ void Grid::enter(void *argument) {
 void Grid::startBlock(Block &block) {
   block.x = static_cast<uint32_t>(started % shape.blocksX);
   block.y = static_cast<uint32_t>(started / shape.blocksX);
-  block.waiting = block.done = 0;
+  block.waiting = {};
+  block.done = 0;
+  block.barriers.clear();
+  block.products.assign(shape.threads / kWarpgroup, WarpgroupProducts());
   ++started;
-  // Zero bytes have an address too.
-  std::memset(block.shared.get(), kPoison, shape.sharedBytes + 16);
+  std::memset(block.shared, kPoison, shape.sharedBytes);
   for (Thread &thread : block.threads) {
     thread.state = Thread::Ready;
     thread.copies.clear();
@@ -51,7 +55,11 @@ llvm::Error Grid::run() {
   const uint64_t count = uint64_t(shape.blocksX) * shape.blocksY;
   for (uint64_t i = 0; i < std::min<uint64_t>(count, kLiveBlocks); ++i) {
     Block &block = blocks.emplace_back();
-    block.shared = std::make_unique<uint8_t[]>(shape.sharedBytes + 16);
+    // Zero bytes have an address too.
+    block.memory =
+        std::make_unique<uint8_t[]>(shape.sharedBytes + kSharedAlignment);
+    block.shared = reinterpret_cast<uint8_t *>(llvm::alignTo(
+        reinterpret_cast<uintptr_t>(block.memory.get()), kSharedAlignment));
     block.threads.resize(shape.threads);
     for (auto [index, thread] : llvm::enumerate(block.threads)) {
       thread.block = &block;
@@ -60,7 +68,11 @@ llvm::Error Grid::run() {
     }
     startBlock(block);
   }
-  while (!ready.empty()) {
+  while (!ready.empty() || !bulkCopies.empty()) {
+    if (ready.empty() || (!bulkCopies.empty() && random() % 16 == 0)) {
+      completeCopy();
+      continue;
+    }
     // Mostly who became ready last, which is a warp together: their stacks are
     // near. Sometimes anybody.
     if (random() % 8 == 0)
@@ -73,19 +85,39 @@ llvm::Error Grid::run() {
     Block &block = *current->block;
     if (current->state != Thread::Done)
       continue;
-    if (block.waiting && block.waiting + block.done == shape.threads) {
+    if (const uint32_t waiting = block.waiting[0];
+        waiting && waiting + block.done == shape.threads) {
       error = llvm::formatv("{0}: ended while {1} threads of its block wait in "
                             "a barrier",
-                            place(*current), block.waiting);
+                            place(*current), waiting);
       break;
     }
-    if (block.done == shape.threads && started < count)
+    if (block.done < shape.threads)
+      continue;
+    finishBlock(block);
+    if (!error.empty())
+      break;
+    if (started < count)
       startBlock(block);
   }
   active = nullptr;
   if (!error.empty())
     return llvm::createStringError(error);
   return liveThreads ? describeDeadlock() : llvm::Error::success();
+}
+
+/// Checks that nothing is under way any more.
+void Grid::finishBlock(Block &block) {
+  for (const BulkCopy &copy : bulkCopies)
+    if (copy.block == &block)
+      error = llvm::formatv("block ({0}, {1}) ended while a copy of {2} bytes "
+                            "to its shared memory was under way",
+                            block.x, block.y, copy.bytes);
+  for (const WarpgroupProducts &products : block.products)
+    if (products.isUnderWay())
+      error = llvm::formatv("block ({0}, {1}) ended while products were under "
+                            "way",
+                            block.x, block.y);
 }
 
 std::string Grid::place(const Thread &thread) const {
@@ -126,7 +158,7 @@ void Grid::check(const void *ptr, uint64_t bytes, uint64_t alignment,
   auto inside = [&](const uint8_t *from, const uint8_t *to) {
     return begin >= from && begin + bytes <= to;
   };
-  const uint8_t *shared = current->block->shared.get();
+  const uint8_t *shared = current->block->shared;
   if (inside(shared, shared + shape.sharedBytes))
     return;
   auto accepts = [&](const EmulatedBuffer &buffer) {
@@ -155,36 +187,45 @@ void Grid::check(const void *ptr, uint64_t bytes, uint64_t alignment,
   fail(llvm::formatv("{0} {1} bytes {2}", verb, bytes, near));
 }
 
-void Grid::releaseBarrier(Block &block) {
-  block.waiting = 0;
+void Grid::releaseBarrier(Block &block, uint32_t id) {
+  block.waiting[id] = 0;
   for (Thread &thread : block.threads)
-    if (thread.state == Thread::InBarrier) {
+    if (thread.state == Thread::InBarrier && thread.operand == id) {
       thread.state = Thread::Ready;
       ready.push_back(&thread);
     }
 }
 
-void Grid::barrier() {
+void Grid::barrier(uint32_t id, uint32_t count) {
   Block &block = *current->block;
-  if (block.done)
-    fail("waits in a barrier that threads of its block have left for good");
+  if (!count) {
+    count = shape.threads;
+    if (block.done)
+      fail("waits in a barrier that threads of its block have left for good");
+  }
+  if (id >= block.waiting.size() || count > shape.threads || count % kLanes)
+    fail(llvm::formatv("waits for {0} threads in barrier {1}", count, id));
   current->state = Thread::InBarrier;
   current->operation = "barrier";
-  if (++block.waiting == shape.threads)
-    releaseBarrier(block);
+  current->operand = id;
+  if (++block.waiting[id] == count)
+    releaseBarrier(block, id);
   wait();
 }
 
-void Grid::releaseWarp(Thread &last,
-                       llvm::function_ref<void(const Brought &)> act) {
-  Block &block = *last.block;
-  Thread *warp = &block.threads[last.index / kLanes * kLanes];
-  Brought brought = {};
-  for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    Thread &thread = warp[lane];
-    if (!(last.mask >> lane & 1))
+void Grid::releaseGroup(Thread &last,
+                        llvm::function_ref<void(const Brought &)> act) {
+  Thread *group = &last.block->threads[last.index / last.lanes * last.lanes];
+  std::array<void *, kWarpgroup> brought = {};
+  auto takesPart = [&](uint32_t lane) {
+    return last.lanes > kLanes || last.mask >> lane & 1;
+  };
+  for (uint32_t lane = 0; lane < last.lanes; ++lane) {
+    Thread &thread = group[lane];
+    if (!takesPart(lane))
       continue;
-    if (thread.state != Thread::InWarp)
+    // A warp of the group may still be on its way.
+    if (thread.state != Thread::InGroup || thread.lanes < last.lanes)
       return;
     if (thread.operation != last.operation || thread.mask != last.mask ||
         thread.operand != last.operand)
@@ -194,11 +235,11 @@ void Grid::releaseWarp(Thread &last,
                          thread.operation, thread.operand, thread.mask));
     brought[lane] = thread.brought;
   }
-  act(brought);
-  for (uint32_t lane = 0; lane < kLanes; ++lane)
-    if (last.mask >> lane & 1) {
-      warp[lane].state = Thread::Ready;
-      ready.push_back(&warp[lane]);
+  act(Brought(brought).take_front(last.lanes));
+  for (uint32_t lane = 0; lane < last.lanes; ++lane)
+    if (takesPart(lane)) {
+      group[lane].state = Thread::Ready;
+      ready.push_back(&group[lane]);
     }
 }
 
@@ -207,12 +248,30 @@ void Grid::meet(uint32_t mask, llvm::StringRef name, uint32_t operand,
   Thread &thread = *current;
   if (!(mask >> thread.index % kLanes & 1))
     fail(llvm::formatv("takes part in {0} of lanes {1:x}", name, mask));
-  thread.state = Thread::InWarp;
+  thread.state = Thread::InGroup;
   thread.operation = name;
+  thread.lanes = kLanes;
   thread.mask = mask;
   thread.operand = operand;
   thread.brought = brought;
-  releaseWarp(thread, act);
+  releaseGroup(thread, act);
+  wait();
+}
+
+void Grid::meetWarpgroup(llvm::StringRef name, void *brought,
+                         llvm::function_ref<void(const Brought &)> act) {
+  Thread &thread = *current;
+  if (shape.threads % kWarpgroup)
+    fail(llvm::formatv("is in {0}, but blocks of {1} threads are no whole "
+                       "warpgroups",
+                       name, shape.threads));
+  thread.state = Thread::InGroup;
+  thread.operation = name;
+  thread.lanes = kWarpgroup;
+  thread.mask = ~0u;
+  thread.operand = 0;
+  thread.brought = brought;
+  releaseGroup(thread, act);
   wait();
 }
 
@@ -254,4 +313,79 @@ void Grid::waitForCopies(uint32_t pending) {
     std::memset(copy.to + copy.bytes, 0, copy.size - copy.bytes);
     return true;
   });
+}
+
+//===----------------------------------------------------------------------===//
+// Barriers in shared memory
+//===----------------------------------------------------------------------===//
+
+void Grid::initBarrier(void *barrier, uint32_t arrivals) {
+  check(barrier, 8, 8, /*writes=*/true);
+  current->block->barriers[barrier] = {arrivals, arrivals, 0, 0};
+}
+
+Grid::SharedBarrier &Grid::barrierAt(const void *barrier) {
+  auto &barriers = current->block->barriers;
+  auto found = barriers.find(barrier);
+  if (found == barriers.end())
+    fail(llvm::formatv("uses byte {0} of shared memory as a barrier, which it "
+                       "is not",
+                       static_cast<const uint8_t *>(barrier) - shared()));
+  return found->second;
+}
+
+void Grid::advance(Block &block, const void *at, SharedBarrier &barrier) {
+  if (barrier.missing || barrier.bytes)
+    return;
+  barrier.missing = barrier.arrivals;
+  barrier.parity ^= 1;
+  for (Thread &thread : block.threads)
+    if (thread.state == Thread::InPhase && thread.phase == at) {
+      thread.state = Thread::Ready;
+      ready.push_back(&thread);
+    }
+}
+
+void Grid::arrive(void *at, uint32_t bytes) {
+  SharedBarrier &barrier = barrierAt(at);
+  if (!barrier.missing)
+    fail(llvm::formatv("arrives at a barrier in shared memory that {0} others "
+                       "have come to in this phase",
+                       barrier.arrivals));
+  barrier.bytes += bytes;
+  --barrier.missing;
+  advance(*current->block, at, barrier);
+}
+
+void Grid::waitForPhase(void *at, uint32_t parity) {
+  // Who is late sees the next phase, as one that asks again and again.
+  while (barrierAt(at).parity == parity) {
+    current->state = Thread::InPhase;
+    current->operation = "mbarrier.try_wait";
+    current->phase = at;
+    wait();
+  }
+}
+
+void Grid::copyBulk(void *to, const void *from, uint32_t bytes,
+                    void *barrier) {
+  check(to, bytes, 16, /*writes=*/true);
+  check(from, bytes, 16, /*writes=*/false);
+  if (!bytes || bytes % 16)
+    fail(llvm::formatv("copies {0} bytes, expected a multiple of 16", bytes));
+  barrierAt(barrier);
+  std::memset(to, kPoison, bytes);
+  bulkCopies.push_back({current->block, static_cast<uint8_t *>(to),
+                        static_cast<const uint8_t *>(from), bytes, barrier});
+}
+
+/// Any of those under way.
+void Grid::completeCopy() {
+  std::swap(bulkCopies[random() % bulkCopies.size()], bulkCopies.back());
+  const BulkCopy copy = bulkCopies.back();
+  bulkCopies.pop_back();
+  std::memcpy(copy.to, copy.from, copy.bytes);
+  SharedBarrier &barrier = copy.block->barriers.at(copy.barrier);
+  barrier.bytes -= copy.bytes;
+  advance(*copy.block, copy.barrier, barrier);
 }

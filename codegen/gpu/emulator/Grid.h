@@ -5,6 +5,8 @@
 #define SPUTNIK_CODEGEN_GPU_EMULATOR_GRID_H
 
 #include "codegen/gpu/emulator/Fiber.h"
+#include "codegen/gpu/emulator/WarpgroupProducts.h"
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -12,6 +14,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -48,17 +51,26 @@ public:
   uint32_t threadIndex() const { return current->index; }
   uint32_t blockX() const { return current->block->x; }
   uint32_t blockY() const { return current->block->y; }
-  void *shared() const { return current->block->shared.get(); }
+  /// The block's shared memory; its descriptors hold the low 18 bits of
+  /// addresses, and the swizzles follow from these.
+  static constexpr uint64_t kSharedAlignment = 1024;
+  uint8_t *shared() const { return current->block->shared; }
+  uint64_t sharedBytes() const { return shape.sharedBytes; }
   void check(const void *ptr, uint64_t bytes, uint64_t alignment, bool writes);
-  void barrier();
+  /// Waits in barrier `id` for `count` threads of the block, 0 for all.
+  void barrier(uint32_t id = 0, uint32_t count = 0);
   static constexpr uint32_t kLanes = 32;
-  /// What the lanes of a warp brought to where they meet, by lane; null for
-  /// lanes that take no part.
-  using Brought = std::array<void *, kLanes>;
+  static constexpr uint32_t kWarpgroup = 4 * kLanes;
+  /// What the lanes of a warp (of a warpgroup) brought to where they meet, by
+  /// lane; null for lanes that take no part.
+  using Brought = llvm::ArrayRef<void *>;
   /// Meets the lanes of `mask` in an operation that `name` and `operand` name.
   /// The last to come acts for all.
   void meet(uint32_t mask, llvm::StringRef name, uint32_t operand,
             void *brought, llvm::function_ref<void(const Brought &)> act);
+  /// Meets all threads of the warpgroup in the same way.
+  void meetWarpgroup(llvm::StringRef name, void *brought,
+                     llvm::function_ref<void(const Brought &)> act);
   /// Meets the lanes of `mask`; gives what lane `source` brought.
   uint32_t exchange(uint32_t mask, llvm::StringRef name, uint32_t operand,
                     uint32_t value, uint32_t source);
@@ -71,6 +83,28 @@ public:
   /// Waits for all groups but the last `pending`.
   void waitForCopies(uint32_t pending);
 
+  // Barriers that lie in shared memory (mbarrier): a phase is over when the
+  // threads that are expected and the bytes of copies have come.
+  void initBarrier(void *barrier, uint32_t arrivals);
+  /// One thread arrives; that many bytes more are expected.
+  void arrive(void *barrier, uint32_t bytes);
+  /// Waits until the phase of this parity is over.
+  void waitForPhase(void *barrier, uint32_t parity);
+  /// Copies to shared memory at some time until `barrier` counts the bytes; the
+  /// destination is poisoned until then.
+  void copyBulk(void *to, const void *from, uint32_t bytes, void *barrier);
+
+  /// Of the running thread's warpgroup, in which it is thread
+  /// `inWarpgroup()`.
+  WarpgroupProducts &products() {
+    return current->block->products[current->index / kWarpgroup];
+  }
+  uint32_t inWarpgroup() const { return current->index % kWarpgroup; }
+  /// Follows from the seed.
+  uint64_t draw() { return random(); }
+  /// Ends the launch with an error at the running thread.
+  [[noreturn]] void fail(const std::string &what);
+
 private:
   /// Blocks that are alive at the same time.
   static constexpr uint32_t kLiveBlocks = 4;
@@ -79,9 +113,11 @@ private:
   struct Thread {
     Block *block;
     uint32_t index;
-    enum { Ready, InBarrier, InWarp, Done } state;
+    enum { Ready, InBarrier, InGroup, InPhase, Done } state;
     llvm::StringRef operation; ///< That it waits in.
+    uint32_t lanes; ///< Of the group that it meets.
     uint32_t mask, operand;
+    const void *phase; ///< The barrier in shared memory that it waits for.
     void *brought;
     struct Copy {
       uint8_t *to;
@@ -92,20 +128,43 @@ private:
     uint32_t copyGroups;      ///< Committed.
     Fiber fiber;
   };
+  struct SharedBarrier {
+    uint32_t arrivals;          ///< Expected in each phase.
+    uint32_t missing;           ///< In this phase.
+    int64_t bytes;              ///< Of copies, in this phase.
+    uint32_t parity;            ///< Of this phase.
+  };
   struct Block {
-    uint32_t x, y, waiting, done;
-    std::unique_ptr<uint8_t[]> shared;
+    uint32_t x, y, done;
+    /// Threads in each barrier.
+    std::array<uint32_t, 16> waiting;
+    /// At a multiple of kSharedAlignment.
+    uint8_t *shared;
+    std::unique_ptr<uint8_t[]> memory;
     std::vector<Thread> threads;
+    std::map<const void *, SharedBarrier> barriers;
+    std::vector<WarpgroupProducts> products;
+  };
+  struct BulkCopy {
+    Block *block;
+    uint8_t *to;
+    const uint8_t *from;
+    uint32_t bytes;
+    const void *barrier;
   };
 
   static void enter(void *thread);
   void startBlock(Block &block);
-  void releaseWarp(Thread &last,
-                   llvm::function_ref<void(const Brought &)> act);
-  void releaseBarrier(Block &block);
+  void finishBlock(Block &block);
+  void releaseGroup(Thread &last,
+                    llvm::function_ref<void(const Brought &)> act);
+  void releaseBarrier(Block &block, uint32_t id);
+  SharedBarrier &barrierAt(const void *barrier);
+  /// Ends a phase that nothing is missing in.
+  void advance(Block &block, const void *at, SharedBarrier &barrier);
+  void completeCopy();
   /// Gives the turn away until somebody makes the thread ready.
   void wait();
-  [[noreturn]] void fail(const std::string &what);
   std::string place(const Thread &thread) const;
   llvm::Error describeDeadlock();
 
@@ -119,6 +178,7 @@ private:
   std::mt19937_64 random;
   std::deque<Block> blocks;
   std::vector<Thread *> ready;
+  std::vector<BulkCopy> bulkCopies; ///< Under way.
   uint64_t started = 0, liveThreads = 0;
   Thread *current = nullptr;
   Fiber scheduler;

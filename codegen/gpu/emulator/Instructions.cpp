@@ -25,6 +25,9 @@ static void check(const void *ptr, uint64_t bytes, uint64_t alignment,
 }
 
 static void barrier(uint32_t) { Grid::running().barrier(); }
+static void barrierOf(uint32_t id, uint32_t count) {
+  Grid::running().barrier(id, count);
+}
 static void warpBarrier(uint32_t mask) {
   Grid &grid = Grid::running();
   grid.exchange(mask, "bar.warp.sync", 0, 0, grid.threadIndex());
@@ -211,6 +214,7 @@ const llvm::StringMap<void *> &sputnik::gpu::emulatedInstructions() {
       {"nvvm.read.ptx.sreg.ctaid.x", address(blockIdX)},
       {"nvvm.read.ptx.sreg.ctaid.y", address(blockIdY)},
       {"nvvm.barrier.cta.sync.aligned.all", address(barrier)},
+      {"nvvm.barrier.cta.sync.aligned.count", address(barrierOf)},
       {"nvvm.bar.warp.sync", address(warpBarrier)},
       {"nvvm.shfl.sync.bfly.i32", address(shuffleXor)},
       {"nvvm.shfl.sync.bfly.f32", address(shuffleXorFloat)},

@@ -15,6 +15,8 @@ namespace sputnik::gpu {
 /// names: intrinsics without `llvm.`, and those of Retarget.h. They act on the
 /// running thread of Grid::running().
 const llvm::StringMap<void *> &emulatedInstructions();
+/// The same for PTX wrappers: what sm_90a has alone.
+const llvm::StringMap<void *> &warpgroupInstructions();
 
 /// Functions that the host's back end may call by itself.
 llvm::ArrayRef<std::pair<const char *, void *>> libraryFunctions();

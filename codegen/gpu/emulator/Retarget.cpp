@@ -13,18 +13,64 @@
 using namespace llvm;
 using namespace sputnik::gpu;
 
-/// Bodies, for the host, of the functions that wrap one PTX instruction.
-static Error replaceWrapper(Function &wrapper, StringRef name) {
+/// Gives a function that wraps one PTX instruction a body for the host: a call
+/// of the emulator. A number at the end of its name is the last argument. Floats
+/// come first and are what it gives back, changed: they go through memory, as
+/// an address and their number.
+static Error replaceWrapper(Function &wrapper, StringRef name,
+                            function_ref<bool(StringRef)> knows) {
   wrapper.deleteBody();
   wrapper.setLinkage(GlobalValue::InternalLinkage);
+  Module &module = *wrapper.getParent();
   IRBuilder<> b(BasicBlock::Create(wrapper.getContext(), "", &wrapper));
   if (name == "load.streamed.v4") {
     b.CreateRet(b.CreateAlignedLoad(wrapper.getReturnType(),
                                     wrapper.getArg(0), Align(16)));
     return Error::success();
   }
-  return createStringError("the emulator does not know the PTX wrapper '%s'",
-                           name.str().c_str());
+  auto [base, last] = name.rsplit('.');
+  uint32_t number = 0;
+  const bool isNumbered = !last.getAsInteger(10, number);
+  const std::string emulated = ("ptx." + (isNumbered ? base : name)).str();
+  if (!knows(emulated))
+    return createStringError("the emulator does not know the PTX wrapper '%s'",
+                             name.str().c_str());
+  SmallVector<Value *> arguments;
+  SmallVector<llvm::Argument *> floats;
+  for (llvm::Argument &argument : wrapper.args())
+    if (argument.getType()->isFloatTy())
+      floats.push_back(&argument);
+    else
+      arguments.push_back(&argument);
+  Value *array = nullptr;
+  if (!floats.empty()) {
+    array = b.CreateAlloca(ArrayType::get(b.getFloatTy(), floats.size()));
+    for (auto [i, value] : enumerate(floats))
+      b.CreateStore(value, b.CreateConstGEP1_64(b.getFloatTy(), array, i));
+    arguments.insert(arguments.begin(), {array, b.getInt32(floats.size())});
+  } else if (isNumbered) {
+    arguments.push_back(b.getInt32(number));
+  }
+  SmallVector<Type *> types;
+  for (Value *argument : arguments)
+    types.push_back(argument->getType());
+  b.CreateCall(module.getOrInsertFunction(
+                   (kEmulatedPrefix + emulated).str(),
+                   FunctionType::get(b.getVoidTy(), types, false)),
+               arguments);
+  if (!array) {
+    b.CreateRetVoid();
+    return Error::success();
+  }
+  Value *result = PoisonValue::get(wrapper.getReturnType());
+  for (uint32_t i = 0; i < floats.size(); ++i)
+    result = b.CreateInsertValue(
+        result,
+        b.CreateLoad(b.getFloatTy(),
+                     b.CreateConstGEP1_64(b.getFloatTy(), array, i)),
+        i);
+  b.CreateRet(result);
+  return Error::success();
 }
 
 /// Gives several registers through memory, whose address is the first argument
@@ -149,7 +195,7 @@ sputnik::gpu::retargetKernels(Module &kernels,
       if (function.getReturnType()->isStructTy())
         returnThroughMemory(function);
     } else if (name.consume_front(sputnik::gpu::kPtxPrefix)) {
-      if (Error error = replaceWrapper(function, name))
+      if (Error error = replaceWrapper(function, name, knows))
         return std::move(error);
     } else if (function.getCallingConv() == CallingConv::PTX_Kernel) {
       entries.push_back(&function);

@@ -13,7 +13,8 @@
 namespace sputnik::gpu {
 
 /// Names that retargeted kernels call: `emulated.<intrinsic>` for each
-/// `llvm.<intrinsic>` of NVVM, and these.
+/// `llvm.<intrinsic>` of NVVM, `emulated.ptx.<wrapper>` for each PTX wrapper, and
+/// these.
 inline constexpr llvm::StringLiteral kEmulatedPrefix = "emulated.";
 /// ptr addrspace(3) (): the running block's shared memory.
 inline constexpr llvm::StringLiteral kEmulatedShared = "emulated.shared";

@@ -23,6 +23,12 @@ EmulatedGraph::create(ModuleOp module, const Options &options) {
   llvm::Expected<r1::TargetAttr> target = gpu::getTarget(options.chip, context);
   if (!target)
     return target.takeError();
+  if (options.processors)
+    target = r1::TargetAttr::get(
+        &context, target->getTriple(), target->getCpu(), target->getFeatures(),
+        target->getVectorBits(), target->getVectorRegisters(),
+        target->getBf16Dot(), target->getInt8Dot(), target->getL1(),
+        target->getL2(), target->getL3(), options.processors);
   module->setAttr(r1::kTargetAttr, *target);
 
   std::string message;
@@ -127,7 +133,7 @@ llvm::Error EmulatedGraph::run(r1::PhaseKind kind, StepRows rows,
         static_cast<uint32_t>(launch.blocks),
         static_cast<uint32_t>((launched + launch.rowTile - 1) /
                               launch.rowTile),
-        static_cast<uint32_t>(gpu::kThreads),
+        static_cast<uint32_t>(launch.threads),
         static_cast<uint64_t>(launch.sharedBytes)};
     error = emulator->launch(launch.kernel, shape, arguments);
     if (error)

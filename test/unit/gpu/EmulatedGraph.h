@@ -16,6 +16,7 @@ public:
     r1::Scheme scheme = r1::Scheme::F32;
     int64_t prefillRows = 256;
     std::string chip = "sm_90a";
+    int64_t processors = 0; ///< Multiprocessors; 0: as many as the chip has.
   };
 
   /// Takes `module`, a graph as the importer writes it, through r1-pipeline for

@@ -8,8 +8,9 @@
 
 namespace sputnik::testing {
 
-/// Rows of a prefill step: three tiles of the kernel and a part of one.
-static constexpr int64_t prefillRows = 29;
+/// Rows of a prefill step: some tiles of the kernel and a part of one; and a
+/// part of a larger one.
+static constexpr int64_t prefillRows = 35, morePrefillRows = 75;
 
 const std::vector<int> kernelOptLevels = {3};
 const std::vector<r1::Scheme> kernelBlockSchemes = {
@@ -17,7 +18,9 @@ const std::vector<r1::Scheme> kernelBlockSchemes = {
 const std::vector<r1::Scheme> kernelExpertSchemes = {r1::Scheme::F32,
                                                      r1::Scheme::BF16};
 
-std::vector<std::string> otherKernelTargets() { return {}; }
+/// The chips whose kernels differ from those of the first; and that one with
+/// two multiprocessors, whose blocks take tiles in turn.
+std::vector<std::string> otherKernelTargets() { return {"sm_80", "sm_90a_2"}; }
 
 bool KernelFixture::roundsActivations() { return true; }
 bool KernelFixture::roundsAttention() { return true; }
@@ -50,6 +53,13 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
   EmulatedGraph::Options options;
   options.scheme = scheme();
   options.prefillRows = prefillRows;
+  if (llvm::StringRef chip = target(); chip != "native") {
+    if (chip.consume_back("_2")) {
+      options.processors = 2;
+      options.prefillRows = morePrefillRows;
+    }
+    options.chip = chip.str();
+  }
   auto graph = EmulatedGraph::create(*module, options);
   ASSERT_TRUE(static_cast<bool>(graph)) << toString(graph.takeError());
   ASSERT_EQ((*graph)->vocabulary(), expected.columns);
