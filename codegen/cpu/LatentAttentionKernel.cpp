@@ -60,7 +60,7 @@ private:
 
   /// Rows [first, first + count) of one slot.
   void emitRun(const QueryLanes &lanes, Value head, Value first, Value count);
-  void expand(Value head, QueryLanes::Block from);
+  void expand(Value head, QueryLanes::Block from, Value count);
 
   Phase &p;
   r1::LatentAttentionOp op;
@@ -111,11 +111,12 @@ void LatentKernel::storeHead(Value row, Value head, Value panel, Value sum) {
     storeLanes(p, sum, ptr, p.sub(p.i64(value), first));
 }
 
-/// Keys and values of one head for a block of positions.
-void LatentKernel::expand(Value head, QueryLanes::Block from) {
+/// Keys and values of one head for `count` positions of a block. Positions up to
+/// the next multiple of 16 exist, in whole tiles.
+void LatentKernel::expand(Value head, QueryLanes::Block from, Value count) {
   auto product = [&](const HeadMatrices &matrices, int64_t features,
                      QueryLanes::Block to) {
-    p.loop(p.i64(0), p.i64(kBlock), tile.rows, [&](Value t) {
+    p.loop(p.i64(0), count, tile.rows, [&](Value t) {
       SmallVector<Value> rows;
       for (int64_t i = 0; i < tile.rows; ++i)
         rows.push_back(p.at(from.ptr, p.mul(p.add(t, i), from.stride)));
@@ -133,7 +134,7 @@ void LatentKernel::expand(Value head, QueryLanes::Block from) {
   product(keys, key, expandedKeys);
   product(values, value, expandedValues);
   int64_t behind = llvm::alignTo(key, kPanel) * 4;
-  p.loop(p.i64(0), p.i64(kBlock), 1, [&](Value t) {
+  p.loop(p.i64(0), count, 1, [&](Value t) {
     Value in = p.at(p.at(from.ptr, p.mul(t, from.stride)), latent * 4);
     Value to =
         p.at(p.at(expandedKeys.ptr, p.mul(t, expandedKeys.stride)), behind);
@@ -173,7 +174,7 @@ void LatentKernel::emitRun(const QueryLanes &lanes, Value head, Value first,
       cacheLayerPtr(p, cache, p.index(op.getSlots(), first), op.getLayer());
   p.loop(p.i64(0), length, kBlock, [&](Value start) {
     Value positions = p.min(p.i64(kBlock), p.sub(length, start));
-    expand(head, loadLatents(layer, start, positions));
+    expand(head, loadLatents(layer, start, positions), positions);
     p.loop(p.i64(0), groups, 1, [&](Value group) {
       lanes.attend(stateOf(group), expandedKeys, expandedValues, start,
                    positions);

@@ -69,9 +69,9 @@ func.func @regions(%x: tensor<?x32xf32>, %slots: tensor<?xi32>, %positions: tens
 
 !latents = !r1.kv_cache<layers = 1, heads = 1, dim = 24, element = f32, positions = 64, latent = 16>
 module attributes {r1.target = #r1.target<"x86_64-linux-gnu", "znver4", "+avx512f", vector_bits = 512, vector_registers = 32, bf16_dot = avx512bf16, int8_dot = avx512vnni, l1 = 32768, l2 = 1048576, l3 = 33554432, cores = 2>} {
-r1.weight @k_b : tensor<640x16xf32> from [#r1.origin<"m", 0, 20480, "bf16">]
-r1.weight @k_b_absorbed : tensor<640x16xf32> from [#r1.origin<"m", 0, 20480, "bf16">]
-r1.weight @v_b : tensor<640x16xf32> from [#r1.origin<"m", 0, 20480, "bf16">]
+r1.weight @k_b layers(1) : tensor<640x16xf32> from [#r1.origin<"m", 0, 20480, "bf16">]
+r1.weight @k_b_absorbed layers(1) : tensor<640x16xf32> from [#r1.origin<"m", 0, 20480, "bf16">]
+r1.weight @v_b layers(1) : tensor<640x16xf32> from [#r1.origin<"m", 0, 20480, "bf16">]
 
 // 40 heads for 2 cores: those that one takes see the latents together, in whole
 // vectors of 16. Keys and values of each head are formed by themselves.
