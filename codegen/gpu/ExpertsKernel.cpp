@@ -1,9 +1,10 @@
 //===- ExpertsKernel.cpp - Products with chosen experts -------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A block takes one row. Its warps share out panels of the experts that the row
-// has chosen; matrices that nobody chose are not touched. Blocks of rows that
-// have chosen the same expert find its panels in L2.
+// A block takes one row, and what goes up one slot of it. Its warps share out
+// panels of the experts that the row has chosen, which they read from memory;
+// matrices that nobody chose are not touched. Blocks of rows that have chosen the
+// same expert find its panels in L2.
 //
 //===----------------------------------------------------------------------===//
 
@@ -40,14 +41,20 @@ public:
   /// Of one expert.
   int64_t getPanels() const { return panels; }
 
-  /// The sums of a panel of the expert in `slot` with the slot's input.
-  SmallVector<Value> multiply(Value slot, Value panel) {
+  /// The sums of a panel of the expert in `slot` with the slot's input go to
+  /// `out`.
+  void multiply(Value slot, Value panel, Value out) {
     Value expert =
         k.widen(k.load(k.b.getI32Type(),
                        k.at(k.rowPtr(chosen, k.rowTile), k.mul(slot, 4)), 4));
     Value index = k.add(k.mul(expert, panels), panel);
-    return dot.sumPanel(k, k.at(base, k.mul(index, panelBytes)), columns,
-                        slotRow(slot), dot.all(k, columns), kUnroll);
+    SmallVector<Value> sums =
+        dot.sumPanel(k, k.at(base, k.mul(index, panelBytes)), columns,
+                     slotRow(slot), dot.all(k, columns), kUnroll);
+    k.ifThen(k.equal(dot.lanePart(k), k.i64(0)), [&] {
+      for (auto [i, sum] : llvm::enumerate(sums))
+        k.store(sum, k.at(out, k.mul(k.add(dot.laneRow(k), i), 4)), 4);
+    });
   }
 
 private:
@@ -117,26 +124,20 @@ FailureOr<Grid> sputnik::gpu::emitExpertsUp(Kernel &k, r1::ExpertsUpOp op) {
   Experts experts(k, op, op.getGateAttr(), op.getLayer(), op.getExperts(),
                   op.getInput(), op.getChosen(), *dot);
   int64_t slots = op.getChosen().getType().getDimSize(1);
-  int64_t inner = op.getSlotFeatures(), pairs = experts.getPanels() / 2;
-  int64_t blocks = llvm::divideCeil(pairs, kWarps);
+  int64_t inner = op.getSlotFeatures();
+  int64_t blocks = llvm::divideCeil(experts.getPanels(), kWarps);
   Value slot = k.div(k.block, blocks);
-  Value pair = k.add(k.mul(k.rem(k.block, blocks), kWarps), k.warp);
+  Value firstPanel = k.mul(k.rem(k.block, blocks), kWarps);
+  Value panel = k.add(firstPanel, k.warp);
+  Value sums = k.allocateShared(kWarps * kPanel * 4);
+  k.ifThen(k.less(panel, k.i64(experts.getPanels())), [&] {
+    experts.multiply(slot, panel, k.at(sums, k.mul(k.warp, kPanel * 4)));
+  });
+  k.barrier();
   Value out =
       k.at(k.rowPtr(k.rows(op.getResult()), k.rowTile), k.mul(slot, inner * 4));
-  k.ifThen(k.less(pair, k.i64(pairs)), [&] {
-    Value panel = k.mul(pair, 2);
-    SmallVector<Value> gate = experts.multiply(slot, panel);
-    SmallVector<Value> up = experts.multiply(slot, k.add(panel, 1));
-    k.ifThen(k.equal(dot->lanePart(k), k.i64(0)), [&] {
-      for (auto [i, sums] : llvm::enumerate(llvm::zip_equal(gate, up))) {
-        auto [z, u] = sums;
-        Value feature = k.add(k.mul(pair, kPanel), k.add(dot->laneRow(k), i));
-        k.ifThen(k.less(feature, k.i64(inner)), [&, z = z, u = u] {
-          k.store(emitSwiGLU(k, z, u), k.at(out, k.mul(feature, 4)), 4);
-        });
-      }
-    });
-  });
+  emitSwiGLUPanels(k, sums, k.mul(k.div(firstPanel, 2), kPanel),
+                   kWarps / 2 * kPanel, inner, out);
   return Grid{slots * blocks, 1};
 }
 
@@ -156,13 +157,8 @@ FailureOr<Grid> sputnik::gpu::emitExpertsDown(Kernel &k, r1::ExpertsDownOp op) {
   k.loop(k.warp, k.i64(together * slots), kWarps, [&](Value item) {
     Value panel = k.add(firstPanel, k.div(item, slots));
     k.ifThen(k.less(panel, k.i64(panels)), [&] {
-      SmallVector<Value> sums = experts.multiply(k.rem(item, slots), panel);
-      k.ifThen(k.equal(dot->lanePart(k), k.i64(0)), [&] {
-        for (auto [i, sum] : llvm::enumerate(sums)) {
-          Value at = k.add(k.mul(item, kPanel), k.add(dot->laneRow(k), i));
-          k.store(sum, k.at(products, k.mul(at, 4)), 4);
-        }
-      });
+      experts.multiply(k.rem(item, slots), panel,
+                       k.at(products, k.mul(item, kPanel * 4)));
     });
   });
   k.barrier();

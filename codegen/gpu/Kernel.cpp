@@ -227,6 +227,30 @@ Value Kernel::teamSum(Value value) {
   return sum;
 }
 
+Kernel::Scan Kernel::teamScan(Value value) {
+  auto plus = [&](Value a, Value c) {
+    return arith::AddIOp::create(b, loc, a, c);
+  };
+  Value before = i32(0), total = value;
+  for (int64_t mask = 1; mask < kWarp; mask *= 2) {
+    Value other = shuffleXor(total, mask);
+    Value isUpper = equal(rem(div(lane, mask), 2), i64(1));
+    before = select(isUpper, plus(before, other), before);
+    total = plus(total, other);
+  }
+  Value totals = allocateShared(kWarps * 4);
+  ifThen(equal(lane, i64(0)),
+         [&] { store(total, at(totals, mul(warp, 4)), 4); });
+  barrier();
+  total = i32(0);
+  for (int64_t i = 0; i < kWarps; ++i) {
+    Value part = load(b.getI32Type(), at(totals, i * 4), 4);
+    before = select(less(i64(i), warp), plus(before, part), before);
+    total = plus(total, part);
+  }
+  return {before, total};
+}
+
 Value Kernel::arriveLast(Value counter, int64_t count) {
   Value flag = allocateShared(4);
   // Every thread's writes come before the barrier, the barrier before the

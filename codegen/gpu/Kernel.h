@@ -151,6 +151,12 @@ public:
   mlir::Value warpMax(mlir::Value value, int64_t from = 1);
   /// The sum over all threads of the team, the same in each.
   mlir::Value teamSum(mlir::Value value);
+  /// The sum of an i32 over the threads before this one in the block, and over
+  /// all.
+  struct Scan {
+    mlir::Value before, total;
+  };
+  Scan teamScan(mlir::Value value);
   /// Whether this block is the last of `count` to come here with this
   /// `counter`, which is zero again then. The last one sees what the others
   /// wrote to memory before.

@@ -28,6 +28,12 @@ public:
 private:
   LogicalResult lower(Block &block, int64_t layers, std::vector<Launch> &plan);
   LogicalResult lower(r1::RegionOp region, std::vector<Launch> &launches);
+  /// Experts in stages where their product is one of matrices, else row by row.
+  template <typename Op>
+  LogicalResult lowerExperts(Op op, r1::RegionOp region, StringRef name,
+                             std::vector<Launch> &launches,
+                             ArrayRef<ExpertsStage> stages,
+                             FailureOr<Grid> (*emitRows)(Kernel &, Op));
   /// Emits one kernel of a region; `suffix` tells it from the others.
   LogicalResult addKernel(r1::RegionOp region, StringRef symbol,
                           StringRef suffix, std::vector<Launch> &launches,
@@ -153,11 +159,14 @@ LogicalResult PhaseLowering::lower(r1::RegionOp region,
     });
   }
   if (auto experts = findOp<r1::ExpertsUpOp>(region))
-    return addKernel(region, name, "", launches,
-                     [&](Kernel &k) { return emitExpertsUp(k, experts); });
+    return lowerExperts(experts, region, name, launches,
+                        {ExpertsStage::Sort, ExpertsStage::Multiply},
+                        emitExpertsUp);
   if (auto experts = findOp<r1::ExpertsDownOp>(region))
-    return addKernel(region, name, "", launches,
-                     [&](Kernel &k) { return emitExpertsDown(k, experts); });
+    return lowerExperts(experts, region, name, launches,
+                        {ExpertsStage::Sort, ExpertsStage::Multiply,
+                         ExpertsStage::Combine},
+                        emitExpertsDown);
   if (auto attention = findOp<r1::LatentAttentionOp>(region)) {
     for (auto [suffix, stage] :
          {std::pair("_absorb", LatentStage::Absorb),
@@ -171,6 +180,24 @@ LogicalResult PhaseLowering::lower(r1::RegionOp region,
     return success();
   }
   return addKernel(region, name, "", launches, emitRowRegion);
+}
+
+template <typename Op>
+LogicalResult PhaseLowering::lowerExperts(
+    Op op, r1::RegionOp region, StringRef name, std::vector<Launch> &launches,
+    ArrayRef<ExpertsStage> stages,
+    FailureOr<Grid> (*emitRows)(Kernel &, Op)) {
+  if (!isExpertsProduct(phase, op))
+    return addKernel(region, name, "", launches,
+                     [&](Kernel &k) { return emitRows(k, op); });
+  constexpr StringLiteral suffixes[] = {"_sort", "_multiply", "_combine"};
+  for (ExpertsStage stage : stages)
+    if (failed(addKernel(region, name, suffixes[static_cast<int>(stage)],
+                         launches, [&](Kernel &k) {
+                           return emitExpertsProduct(k, op, stage);
+                         })))
+      return failure();
+  return success();
 }
 
 LogicalResult

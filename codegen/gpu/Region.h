@@ -31,6 +31,17 @@ mlir::FailureOr<Grid> emitFlashAttention(Kernel &kernel,
 mlir::FailureOr<Grid> emitExpertsUp(Kernel &kernel, r1::ExpertsUpOp op);
 mlir::FailureOr<Grid> emitExpertsDown(Kernel &kernel, r1::ExpertsDownOp op);
 
+/// The kernels of experts on the tensor cores, in this order; of what goes up
+/// the first two.
+enum class ExpertsStage { Sort, Multiply, Combine };
+/// Whether prefill multiplies so.
+bool isExpertsProduct(r1::PhaseAttr phase, r1::ExpertsUpOp op);
+bool isExpertsProduct(r1::PhaseAttr phase, r1::ExpertsDownOp op);
+mlir::FailureOr<Grid> emitExpertsProduct(Kernel &kernel, r1::ExpertsUpOp op,
+                                         ExpertsStage stage);
+mlir::FailureOr<Grid> emitExpertsProduct(Kernel &kernel, r1::ExpertsDownOp op,
+                                         ExpertsStage stage);
+
 /// The kernels of latent attention, in this order.
 enum class LatentStage { Absorb, Attend, Values };
 mlir::FailureOr<Grid> emitLatentAttention(Kernel &kernel,

@@ -4,6 +4,7 @@
 #include "codegen/gpu/RowOps.h"
 
 #include "codegen/cpu/DotPrimitive.h"
+#include "codegen/gpu/PanelDot.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -61,6 +62,21 @@ std::pair<Value, Value> sputnik::gpu::emitCosSin(Kernel &k, Value angle) {
 Value sputnik::gpu::emitSwiGLU(Kernel &k, Value gate, Value up) {
   Value minus = k.subf(k.f32(0), gate);
   return k.mulf(k.divf(gate, k.addf(k.f32(1), k.exp(minus))), up);
+}
+
+void sputnik::gpu::emitSwiGLUPanels(Kernel &k, Value sums, Value first,
+                                    int64_t count, int64_t features,
+                                    Value to) {
+  k.forEach(count, [&](Value i) {
+    Value feature = k.add(first, i);
+    k.ifThen(k.less(feature, k.i64(features)), [&] {
+      Value before = k.mul(k.div(i, kPanel), kPanel);
+      Value pair = k.at(sums, k.mul(k.add(i, before), 4));
+      Value gate = k.load(k.f32Type(), pair, 4);
+      Value up = k.load(k.f32Type(), k.at(pair, kPanel * 4), 4);
+      k.store(emitSwiGLU(k, gate, up), k.at(to, k.mul(feature, 4)), 4);
+    });
+  });
 }
 
 namespace {

@@ -38,6 +38,11 @@ void emitRoute(Kernel &k, r1::RouteOp op, mlir::Value scores,
 
 /// silu(gate) * up.
 mlir::Value emitSwiGLU(Kernel &k, mlir::Value gate, mlir::Value up);
+/// The same of sums at `sums`, in which panels of gate and up alternate: `count`
+/// features from `first` on, as far as there are any of `features`, go to their
+/// places in `to`. The team works on them together.
+void emitSwiGLUPanels(Kernel &k, mlir::Value sums, mlir::Value first,
+                      int64_t count, int64_t features, mlir::Value to);
 
 /// cos and sin of an f64 angle of up to 2^31 radians, within 2^-50.
 std::pair<mlir::Value, mlir::Value> emitCosSin(Kernel &k, mlir::Value angle);
