@@ -65,7 +65,6 @@ private:
   Value row(Value token) {
     return k.min(k.add(firstRow, token), k.sub(k.rowCount, k.i64(1)));
   }
-  Value packed(Value low, Value high);
   /// Where 16 bytes of keys of coordinate `d`, of values of a position lie.
   Value placeOfKeys(Value d, Value half);
   Value placeOfValues(Value position, Value piece);
@@ -100,16 +99,6 @@ bool sputnik::gpu::isFlashAttention(r1::PhaseAttr phase, r1::AttentionOp op) {
   return phase.getKind() == r1::PhaseKind::Prefill &&
          cache.getElement().isBF16() && cache.getDim() % kLoad == 0 &&
          group <= kQueries;
-}
-
-/// Two floats as bf16 in one register, the first in the low half.
-Value FlashAttention::packed(Value low, Value high) {
-  Value pair = LLVM::PoisonOp::create(k.b, k.loc, k.f32Vec(2));
-  pair = LLVM::InsertElementOp::create(k.b, k.loc, pair, low, k.i32(0));
-  pair = LLVM::InsertElementOp::create(k.b, k.loc, pair, high, k.i32(1));
-  Value narrow = arith::TruncFOp::create(k.b, k.loc,
-                                         k.vecType(2, k.b.getBF16Type()), pair);
-  return LLVM::BitcastOp::create(k.b, k.loc, k.b.getI32Type(), narrow);
 }
 
 static Value exclusiveOr(Kernel &k, Value a, Value c) {
@@ -151,7 +140,7 @@ void FlashAttention::loadQueries() {
         auto lane = [&](int32_t n) -> Value {
           return LLVM::ExtractElementOp::create(k.b, k.loc, pair, k.i32(n));
         };
-        queries.push_back(packed(lane(0), lane(1)));
+        queries.push_back(k.packPair(lane(0), lane(1)));
       }
 }
 
@@ -207,7 +196,7 @@ void FlashAttention::addValues(Value values, ArrayRef<Value> weights,
     ArrayRef<Value> own = weights.slice(8 * step, 8);
     SmallVector<Value> left;
     for (int64_t i = 0; i < 8; i += 2)
-      left.push_back(packed(own[i], own[i + 1]));
+      left.push_back(k.packPair(own[i], own[i + 1]));
     Value at = k.add(k.add(k.mul(k.rem(matrix, 2), 8), inMatrix), step * kLoad);
     for (int64_t d = 0; d < dim; d += kLoad) {
       Value piece = k.add(k.div(matrix, 2), d / kGroup);

@@ -147,6 +147,15 @@ SmallVector<Value> Kernel::loadMatrices(Value row, bool transposed) {
                               inSpace(row, NVVM::NVVMMemorySpace::Shared)));
 }
 
+Value Kernel::packPair(Value low, Value high) {
+  Value pair = LLVM::PoisonOp::create(b, loc, f32Vec(2));
+  pair = LLVM::InsertElementOp::create(b, loc, pair, low, i32(0));
+  pair = LLVM::InsertElementOp::create(b, loc, pair, high, i32(1));
+  Value narrow = arith::TruncFOp::create(b, loc, vecType(2, b.getBF16Type()),
+                                         pair);
+  return LLVM::BitcastOp::create(b, loc, b.getI32Type(), narrow);
+}
+
 SmallVector<Value> Kernel::multiplyMatrices(ValueRange a, ValueRange c,
                                             ValueRange sums) {
   SmallVector<Value> operands(a);

@@ -185,6 +185,8 @@ public:
   /// address of row l % 8 of matrix l / 8.
   llvm::SmallVector<mlir::Value> loadMatrices(mlir::Value row,
                                               bool transposed = false);
+  /// Two floats as bf16 in one register, the first in the low half.
+  mlir::Value packPair(mlir::Value low, mlir::Value high);
   /// a b + sums: f32 of bf16 pairs, or i32 of bytes, as the sums are.
   llvm::SmallVector<mlir::Value> multiplyMatrices(mlir::ValueRange a,
                                                   mlir::ValueRange b,

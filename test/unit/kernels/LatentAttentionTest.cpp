@@ -48,7 +48,8 @@ Matrix latentAttention(const Shape &s, const Matrix &query,
 
 class LatentAttentionTest : public KernelFixture {
 protected:
-  void checkShape(const Shape &s, int64_t rows) {
+  void checkShape(const Shape &s, int64_t rows, bool onTensorCores = false,
+                  int64_t positions = 0) {
     const int64_t width = s.heads * s.value;
     const double deviation = 1 / std::sqrt(static_cast<double>(s.latent));
     const Matrix query = table("query", rows, s.heads * s.key, 2);
@@ -61,7 +62,8 @@ protected:
     add("zero", "F32", {rows, width},
         std::vector<float>(static_cast<size_t>(rows * width)));
     const bool narrow = scheme() == r1::Scheme::BF16;
-    GraphText g = graph({1, s.latent + s.rotary, (rows + 15) / 16 * 16,
+    GraphText g = graph({1, s.latent + s.rotary,
+                         std::max(positions, (rows + 15) / 16 * 16),
                          narrow ? "bf16" : "f32", s.latent});
     auto q = g.embed("query", rows, s.heads * s.key);
     auto r = g.embed("rotary", rows, s.heads * s.rotary);
@@ -72,7 +74,9 @@ protected:
     auto y = g.latentAttention(q, r, "wk", "wv", s.value);
     auto out = g.endLayers(g.add(stream, y));
     check(g.finish(g.selectOutputs(out)),
-          latentAttention(s, query, rotary, latent, key, wk, wv), 2e-5);
+          latentAttention(s, query, rotary, latent, key, wk, wv),
+          // Queries and weights are rounded to bf16 there.
+          narrow && roundsAttention() && onTensorCores ? 8e-3 : 2e-5);
   }
 };
 
@@ -85,6 +89,17 @@ TEST_P(LatentAttentionTest, MoreHeadsThanLanes) {
 }
 TEST_P(LatentAttentionTest, WideLatent) {
   checkShape({2, 32, 16, 32, 256}, 130);
+}
+
+// Enough heads, of whole tiles, for tensor cores.
+TEST_P(LatentAttentionTest, ManyHeads) {
+  checkShape({18, 16, 16, 20, 64}, 90, /*onTensorCores=*/true);
+}
+TEST_P(LatentAttentionTest, TwoBlocksOfHeads) {
+  checkShape({66, 8, 16, 8, 144}, 31, /*onTensorCores=*/true);
+}
+TEST_P(LatentAttentionTest, SharedPositions) {
+  checkShape({16, 8, 16, 8, 32}, 68, /*onTensorCores=*/true, 512);
 }
 
 // From 11 rows on, or 8, the expanded form takes fewer multiply-adds: prefill runs
