@@ -23,7 +23,7 @@ Tile sputnik::cpu::chooseTile(r1::TargetAttr target, r1::PhaseKind phase,
   bool many = phase == r1::PhaseKind::Prefill;
   // Blocks have partial sums beside the sums.
   if (blocks)
-    return sums >= 32 ? (many ? Tile{4, 3} : Tile{2, 4})
+    return sums >= 32 ? (many ? Tile{4, 3} : Tile{1, 4})
                       : Tile{1, std::max<int64_t>(2, sums / 4)};
   if (sums >= 32)
     return many ? Tile{4, 6} : Tile{4, 4};
@@ -105,9 +105,10 @@ sputnik::cpu::multiplyGroup(Emit &e, const PanelGroup &group,
 TileSums sputnik::cpu::emitPanelTile(Emit &e, const DotPrimitive &dot,
                                      int64_t columns,
                                      ArrayRef<Value> panelAddresses,
-                                     ArrayRef<DotPrimitive::Row> rows) {
+                                     ArrayRef<DotPrimitive::Row> rows,
+                                     std::optional<bool> readOnce) {
   int64_t panelCount = panelAddresses.size(), rowCount = rows.size();
-  PanelGroup group{dot, {}, /*streams=*/rowCount == 1};
+  PanelGroup group{dot, {}, /*streams=*/readOnce.value_or(rowCount == 1)};
   for (Value address : panelAddresses)
     group.panels.push_back(dot.panelAt(e, address, columns));
   Value zero = e.splat(e.f32Vec(kPanel), 0.0);

@@ -38,10 +38,12 @@ multiplyGroup(Emit &e, const PanelGroup &panels,
 
 /// Multiplies panels with rows over all `columns`. A panel's sums are formed in
 /// the same order whatever the tile, so that decode and verify agree to the
-/// bit. With one row, memory behind the panels is asked for ahead of its use.
+/// bit. Where panels are read once, for few rows (left open: for one), memory
+/// behind them is asked for ahead of its use.
 TileSums emitPanelTile(Emit &e, const DotPrimitive &dot, int64_t columns,
                        llvm::ArrayRef<mlir::Value> panelAddresses,
-                       llvm::ArrayRef<DotPrimitive::Row> rows);
+                       llvm::ArrayRef<DotPrimitive::Row> rows,
+                       std::optional<bool> readOnce = std::nullopt);
 
 /// Stores the first `count` (any number; at most 16 exist) of 16 f32 lanes.
 void storeLanes(Emit &e, mlir::Value value, mlir::Value ptr, mlir::Value count);

@@ -133,6 +133,14 @@ static r1::TargetAttr describe(MLIRContext &context, StringRef triple,
                              machine.cores);
 }
 
+bool sputnik::cpu::hasFeature(r1::TargetAttr target, StringRef feature) {
+  llvm::Triple triple(target.getTriple());
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      lookupBackend(triple)->createMCSubtargetInfo(triple, target.getCpu(),
+                                                   target.getFeatures()));
+  return info->checkFeatures(("+" + feature).str());
+}
+
 /// Whether LLVM knows this CPU, as one that runs 64-bit code.
 static bool knowsCPU(StringRef triple, StringRef cpu) {
   llvm::Triple parsed(triple);

@@ -22,6 +22,9 @@ namespace sputnik::cpu {
 llvm::Expected<r1::TargetAttr> getTarget(llvm::StringRef name,
                                          mlir::MLIRContext &context);
 
+/// Whether the target's CPU and features have the LLVM feature of this name.
+bool hasFeature(r1::TargetAttr target, llvm::StringRef feature);
+
 /// The LLVM back end for a target, for code at fixed low addresses or at any.
 /// `optLevel` is 0 to 3.
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>

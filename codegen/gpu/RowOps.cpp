@@ -3,7 +3,7 @@
 
 #include "codegen/gpu/RowOps.h"
 
-#include "codegen/cpu/DotPrimitive.h"
+#include "codegen/cpu/StoredWeight.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "llvm/ADT/TypeSwitch.h"
