@@ -137,7 +137,9 @@ void addAll() {
       {8960, 1536}, {1536, 8960}, {4096, 4096}};
   constexpr std::pair<r1::PhaseKind, int64_t> phases[] = {
       {r1::PhaseKind::Decode, 1},
+      {r1::PhaseKind::Verify, 2},
       {r1::PhaseKind::Verify, 4},
+      {r1::PhaseKind::Verify, 8},
       {r1::PhaseKind::Prefill, 256}};
   for (r1::Scheme scheme : {r1::Scheme::F32, r1::Scheme::BF16, r1::Scheme::Q8,
                             r1::Scheme::Q4, r1::Scheme::FP8})
@@ -145,7 +147,7 @@ void addAll() {
       for (auto [outputs, inputs] : shapes)
         add("product/" + r1::stringifyScheme(scheme).str() + "/" +
                 r1::stringifyPhaseKind(phase).str() + "/" +
-                std::to_string(outputs) + "x" + std::to_string(inputs),
+                std::to_string(rows) + "/" + std::to_string(outputs) + "x" + std::to_string(inputs),
             product(scheme, phase, rows, outputs, inputs));
   for (int64_t context : {1024, 16384}) {
     add("attention/decode/" + std::to_string(context),

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "benchmarks/LoadedGraph.h"
 
-#include "codegen/cpu/ModelObject.h"
 #include "codegen/cpu/Target.h"
 #include "passes/Pipelines.h"
 
@@ -48,8 +47,9 @@ private:
 };
 } // namespace
 
-static Expected<SmallVector<char, 0>> makeObject(ModuleOp module, int optLevel,
-                                                 bool profile) {
+static Expected<SmallVector<char, 0>> makeCode(ModuleOp module, int optLevel,
+                                               bool profile,
+                                               cpu::CodeForm form) {
   FirstError error(*module.getContext());
   cpu::ModelDescription description;
   description.weightSource = abi::kRandom;
@@ -58,7 +58,7 @@ static Expected<SmallVector<char, 0>> makeObject(ModuleOp module, int optLevel,
   SmallVector<char, 0> object;
   llvm::raw_svector_ostream os(object);
   if (failed(cpu::writeModelCode(module, description, optLevel,
-                                 cpu::CodeForm::Object, os)))
+                                 form, os)))
     return error.take();
   return object;
 }
@@ -81,14 +81,15 @@ Expected<LoadedGraph> LoadedGraph::loadObject(llvm::ArrayRef<char> object) {
 
 Expected<LoadedGraph> LoadedGraph::load(ModuleOp module, int optLevel,
                                         bool profile) {
-  auto object = makeObject(module, optLevel, profile);
+  auto object = makeCode(module, optLevel, profile, cpu::CodeForm::Object);
   if (!object)
     return object.takeError();
   return loadObject(*object);
 }
 
-Expected<SmallVector<char, 0>> LoadedGraph::compile(ModuleOp module,
-                                                    const Options &options) {
+Expected<SmallVector<char, 0>>
+LoadedGraph::compile(ModuleOp module, const Options &options,
+                     cpu::CodeForm form) {
   MLIRContext &context = *module.getContext();
   Expected<r1::TargetAttr> target = cpu::getTarget(options.target, context);
   if (!target)
@@ -103,7 +104,7 @@ Expected<SmallVector<char, 0>> LoadedGraph::compile(ModuleOp module,
   r1::buildPipeline(pm, pipeline);
   if (failed(pm.run(module)))
     return error.take();
-  return makeObject(module, options.optLevel, /*profile=*/false);
+  return makeCode(module, options.optLevel, /*profile=*/false, form);
 }
 
 Expected<LoadedGraph> LoadedGraph::create(ModuleOp module,

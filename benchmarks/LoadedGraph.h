@@ -4,6 +4,7 @@
 #ifndef SPUTNIK_BENCHMARKS_LOADEDGRAPH_H
 #define SPUTNIK_BENCHMARKS_LOADEDGRAPH_H
 
+#include "codegen/cpu/ModelObject.h"
 #include "dialect/R1.h"
 #include "runtime/Abi.h"
 
@@ -32,11 +33,14 @@ public:
   };
 
   /// Takes `module`, a graph as the importer writes it, through r1-pipeline
-  /// and makes an object file, for any address. The module is left as the
-  /// pipeline makes it, with the placement of every weight.
+  /// and makes code, for any address. The module is left as the pipeline makes
+  /// it, with the placement of every weight.
   /// Errors: the first diagnostic.
   static llvm::Expected<llvm::SmallVector<char, 0>>
-  compile(mlir::ModuleOp module, const Options &options);
+  compile(mlir::ModuleOp module, const Options &options,
+          cpu::CodeForm form = cpu::CodeForm::Object);
+  /// Loads an object file as `compile` makes it.
+  static llvm::Expected<LoadedGraph> loadObject(llvm::ArrayRef<char> object);
   /// As `compile`, and loads the code, for a target that this machine runs.
   /// Errors: also what the loader says.
   static llvm::Expected<LoadedGraph> create(mlir::ModuleOp module,
@@ -53,7 +57,6 @@ public:
 
 private:
   LoadedGraph(std::unique_ptr<llvm::orc::LLJIT> jit, const abi::Model *loaded);
-  static llvm::Expected<LoadedGraph> loadObject(llvm::ArrayRef<char> object);
 
   std::unique_ptr<llvm::orc::LLJIT> jit;
   const abi::Model *loaded;

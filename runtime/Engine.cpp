@@ -3,6 +3,7 @@
 #include "runtime/Engine.h"
 #include "runtime/Cpus.h"
 #include "runtime/Executable.h"
+#include "runtime/TilePermission.h"
 
 #include <algorithm>
 #include <cstring>
@@ -16,6 +17,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
     return SPUTNIK_ERROR("the model was compiled for version %u of the "
                          "runtime, this is version %u",
                          model.version, abi::kVersion);
+  if (Status status = requestTileRegisters(model); !status)
+    return status.error();
   std::unique_ptr<Engine> engine(new Engine(program));
 
   const Cpus cpus = Cpus::available();
@@ -43,6 +46,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
   Result<Mapping> arena = Mapping::anonymous(arenaBytes, "the activations");
   if (!arena)
     return arena.error();
+  preferLargePages(arena->data(), arena->size());
   engine->arena = std::move(*arena);
 
   Result<KvCache> cache = KvCache::create(model, slots);

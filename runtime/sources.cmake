@@ -23,6 +23,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   Session.cpp
   ThinkingText.cpp
   ThreadPool.cpp
+  TilePermission.cpp
   chat/ChatMessages.cpp
   chat/ChatTemplate.cpp
   chat/RenderCommand.cpp

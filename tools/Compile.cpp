@@ -98,6 +98,11 @@ private:
       return BFloat16Type::get(&context);
     }
   }
+  /// Whether code needs the tile registers of x86, for which the runtime asks.
+  bool usesTileRegisters() const {
+    return !target.isGPU() && options.optLevel > 0 &&
+           cpu::hasFeature(target, "amx-tile");
+  }
   /// Identity of everything but the bytes of the weights.
   ContentId identify();
   uint64_t imageBytes() {
@@ -215,6 +220,20 @@ static int64_t countParameters(ModuleOp module) {
   return count;
 }
 
+/// What a conversation's cache takes, and in which format.
+static llvm::json::Object describeCache(ModuleOp module, r1::Scheme scheme) {
+  int64_t tokenBytes = 0, slotBytes = 0;
+  auto forward = module.lookupSymbol<func::FuncOp>("forward");
+  for (Type type : forward.getArgumentTypes())
+    if (auto cache = dyn_cast<r1::KVCacheType>(type)) {
+      tokenBytes += cache.getTokenBytes();
+      slotBytes += cache.getSlotBytes();
+    }
+  return llvm::json::Object{{"format", r1::stringifyScheme(scheme)},
+                            {"bytes_per_token", tokenBytes},
+                            {"bytes_at_full_context", slotBytes}};
+}
+
 std::string Compiler::describe() {
   const ModelConfig &config = checkpoint->config();
   const GenerationConfig &generation = checkpoint->generation();
@@ -242,12 +261,14 @@ std::string Compiler::describe() {
       {"target", llvm::json::Object{{"name", options.target},
                                     {"triple", target.getTriple()},
                                     {"cpu", target.getCpu()},
-                                    {"features", target.getFeatures()}}},
+                                    {"features", target.getFeatures()},
+                                    {"tile_registers", usesTileRegisters()}}},
       {"quantization",
        llvm::json::Object{
            {"weights", r1::stringifyScheme(options.scheme)},
            {"importance", !options.importance.empty()},
            {"kv", r1::stringifyScheme(kvScheme())}}},
+      {"kv_cache", describeCache(*module, kvScheme())},
       {"compile",
        llvm::json::Object{
            {"opt_level", options.optLevel},

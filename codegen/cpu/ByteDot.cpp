@@ -3,6 +3,8 @@
 
 #include "codegen/cpu/ByteDot.h"
 
+#include "codegen/cpu/Target.h"
+
 #include "mlir/Dialect/Math/IR/Math.h"
 
 using namespace mlir;
@@ -23,9 +25,14 @@ FailureOr<ByteDot> ByteDot::get(r1::TargetAttr target) {
   case r1::IntDotKind::DP4A:
     return failure();
   case r1::IntDotKind::AVX512VNNI:
-  case r1::IntDotKind::AVX512BW:
-    return ByteDot(kind, 1);
+  case r1::IntDotKind::AVX512BW: {
+    // vpdpbusd takes unsigned weights.
+    ByteDot dot(kind, 1, kind == r1::IntDotKind::AVX512VNNI ? 128 : 0);
+    dot.permutes = hasFeature(target, "avx512vbmi");
+    return dot;
+  }
   case r1::IntDotKind::AVXVNNI:
+    return ByteDot(kind, 2, 128);
   case r1::IntDotKind::AVX2:
     return ByteDot(kind, 2);
   case r1::IntDotKind::NEON:
@@ -34,12 +41,6 @@ FailureOr<ByteDot> ByteDot::get(r1::TargetAttr target) {
     return ByteDot(kind, 4);
   }
   llvm_unreachable("every kind has registers");
-}
-
-int64_t ByteDot::getWeightOffset() const {
-  return kind == r1::IntDotKind::AVX512VNNI || kind == r1::IntDotKind::AVXVNNI
-             ? 128
-             : 0;
 }
 
 bool ByteDot::accumulates() const {
@@ -133,7 +134,11 @@ Value ByteDot::multiplyRegister(Emit &e, Value weights, Value activations,
   llvm_unreachable("every kind that a CPU has multiplies");
 }
 
-static StringRef lookUpName(int64_t registerBytes) {
+/// An instruction that looks up bytes in registers of this size; its first
+/// operand is the table.
+static StringRef lookUpName(int64_t registerBytes, bool permutes) {
+  if (permutes)
+    return "llvm.x86.avx512.permvar.qi.512";
   switch (registerBytes) {
   case 16:
     return "llvm.aarch64.neon.tbl1.v16i8";
@@ -149,7 +154,8 @@ Value ByteDot::lookUp(Emit &e, Value table, Value indices) const {
   for (Value &part : result) {
     Value bytes =
         LLVM::BitcastOp::create(e.b, e.loc, table.getType(), part);
-    bytes = callIntrinsic(e, lookUpName(getRegisterBytes()), table.getType(),
+    bytes = callIntrinsic(e, lookUpName(getRegisterBytes(), permutes),
+                          table.getType(),
                           {table, bytes});
     part = LLVM::BitcastOp::create(e.b, e.loc, part.getType(), bytes);
   }

@@ -19,7 +19,9 @@ public:
 
   /// What is added to a weight before it is multiplied as an unsigned byte: 128,
   /// or 0 where weights are signed.
-  int64_t getWeightOffset() const;
+  int64_t getWeightOffset() const { return offset; }
+  /// Nothing is added from now on: weights are not for multiply().
+  void keepSigned() { offset = 0; }
   /// Whether one instruction multiplies and adds to sums.
   bool accumulates() const;
   /// Bytes of a register.
@@ -36,18 +38,27 @@ public:
   mlir::Value multiplyPair(Emit &e, mlir::Value weights,
                            mlir::Value activations, mlir::Value sums) const;
 
-  /// For each byte of `indices` (16 words), which is at most 15, that of `table`:
-  /// a register that repeats 16 bytes.
+  /// For each byte of `indices` (16 words), that of `table`: a register that
+  /// repeats 16 bytes. The indices are at most 15, or their upper halves do not
+  /// matter.
   mlir::Value lookUp(Emit &e, mlir::Value table, mlir::Value indices) const;
 
+  /// Whether lookUp() looks at the lower half of each index alone.
+  bool ignoresUpperBits() const { return permutes; }
+
 private:
-  ByteDot(r1::IntDotKind kind, int64_t parts) : kind(kind), parts(parts) {}
+  ByteDot(r1::IntDotKind kind, int64_t parts, int64_t offset = 0)
+      : kind(kind), parts(parts), offset(offset) {}
   mlir::Value multiplyRegister(Emit &e, mlir::Value weights,
                                mlir::Value activations, mlir::Value sums) const;
 
   r1::IntDotKind kind;
   /// Registers of a line.
   int64_t parts;
+  int64_t offset;
+  /// Whether the table of lookUp() is a whole register of 64 bytes, of whose
+  /// index the lower 6 bits count.
+  bool permutes = false;
 };
 
 /// What an LLVM intrinsic gives.

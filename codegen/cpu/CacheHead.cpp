@@ -5,6 +5,7 @@
 
 #include "codegen/cpu/ByteRows.h"
 #include "codegen/cpu/DotPrimitive.h"
+#include "codegen/cpu/StoredWeight.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 

@@ -6,6 +6,7 @@
 
 #include "codegen/cpu/ByteDot.h"
 #include "codegen/cpu/Float8.h"
+#include "codegen/cpu/Nibbles.h"
 
 #include <optional>
 
@@ -40,6 +41,13 @@ public:
   /// The same for panels that meet `rows` rows at a time: what may be done to
   /// weights or to the sums of each row is done where that is less.
   DotPrimitive forRows(int64_t rows) const;
+  /// Whether tile registers of `target` can multiply all rows of such a phase
+  /// with `columns` of the weights.
+  bool canUseTiles(r1::TargetAttr target, r1::PhaseAttr phase,
+                   int64_t columns) const;
+  /// Panels are unpacked for tile registers, which multiply them (TileDot).
+  void useTiles();
+  bool usesTiles() const { return tiles; }
   /// Emits what loops need over and over; called once, before them.
   void prepare(Emit &e);
   /// Columns of a chunk.
@@ -51,8 +59,8 @@ public:
   /// Whether activations have scales, and how many groups share one.
   bool scalesActivations() const { return kind == Kind::Int8Dot; }
   int64_t getScaledGroups() const;
-  /// Groups whose columns are unpacked together.
-  int64_t getSlabGroups() const;
+  /// Columns that are unpacked together, or multiplied with all rows together.
+  int64_t getSlabColumns() const;
   /// Columns of one line of 64 weight bytes.
   int64_t getLine() const;
 
@@ -75,6 +83,9 @@ public:
   Row rowAt(Emit &e, mlir::Value address, int64_t columns) const;
   /// Activation rows that one instruction multiplies; below, `rows` are as many.
   int64_t getRows() const { return inPairs() ? 2 : 1; }
+
+  /// Where the quants of a chunk are.
+  mlir::Value quantsAt(Emit &e, const Panel &panel, Chunk chunk) const;
 
   using Operand = llvm::SmallVector<mlir::Value, 4>;
   /// One line of weights, ready for dot(): an operand for each getStep()
@@ -110,8 +121,8 @@ public:
   DotPrimitive getUnpacked() const;
   /// Bytes of the columns of an unpacked panel that are unpacked together.
   int64_t getUnpackedBytes() const;
-  /// Such columns at `address`, from those of group `first` on. The rows' scales
-  /// stay with `packed`.
+  /// Such columns at `address`, from chunk `first` on: each chunk is a group of
+  /// its own. The rows' scales stay with `packed`.
   Panel unpackedAt(Emit &e, mlir::Value address, mlir::Value first,
                    const Panel &packed) const;
   /// Writes the operands and scales of one chunk of `packed` to `unpacked`.
@@ -135,13 +146,15 @@ public:
 
 private:
   DotPrimitive(Kind kind, r1::EncodingAttr encoding, r1::TargetAttr target)
-      : kind(kind), encoding(encoding), target(target) {}
+      : kind(kind), encoding(encoding), target(target),
+        nibbles(encoding.getScheme()) {}
   /// Columns that one operand covers.
   int64_t getStep() const;
   /// Whether pairs of activation rows meet the weights.
   bool inPairs() const {
     return kind == Kind::Int8Dot && unpacked && bytes->hasPairs();
   }
+  bool isNibbles() const { return Nibbles::encodes(encoding.getScheme()); }
   bool isFloat8() const { return encoding.getScheme() == r1::Scheme::FP8; }
   /// Whether nibbles stand for one of two tables, by the step of their block.
   bool hasTwoTables() const {
@@ -154,9 +167,10 @@ private:
   Operand unpackBytes(Emit &e, mlir::Value bytes) const;
   /// Index of a chunk among all.
   mlir::Value indexOf(Emit &e, Chunk chunk) const;
-  /// Addresses of a chunk's quants and of its scales or steps.
-  mlir::Value quantsAt(Emit &e, const Panel &panel, Chunk chunk) const;
+  /// Where the scales or steps of a chunk are.
   mlir::Value scalesAt(Emit &e, const Panel &panel, Chunk chunk) const;
+  /// The words that are odd.
+  static mlir::Value isOdd(Emit &e, mlir::Value words);
   /// The steps of 16 weight rows as words.
   mlir::Value loadSteps(Emit &e, const Panel &panel, Chunk chunk) const;
 
@@ -166,18 +180,12 @@ private:
   /// What multiplies for Kind::Int8Dot; if the target has it, looks bytes up for
   /// others too.
   std::optional<ByteDot> bytes;
-  bool unpacked = false;
+  bool unpacked = false, tiles = false;
   /// Whether weights are moved to the second table, rather than their sums.
   bool movesWeights = false;
-  /// The bytes that nibbles stand for, moved up by the weight offset, and what
-  /// extracts a nibble from each byte: a register each.
-  mlir::Value table, nibbleMask;
+  Nibbles nibbles;
   Float8Values float8;
 };
-
-/// Weight [row, column] as f32, in any encoding: slow, for oracles and lookups.
-mlir::Value loadWeight(Emit &e, r1::EncodingAttr encoding, int64_t columns,
-                       mlir::Value base, mlir::Value row, mlir::Value column);
 
 } // namespace sputnik::cpu
 

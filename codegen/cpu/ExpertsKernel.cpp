@@ -14,6 +14,7 @@
 
 #include "codegen/cpu/PanelTile.h"
 #include "codegen/cpu/Phase.h"
+#include "codegen/cpu/StoredWeight.h"
 
 #include "llvm/Support/MathExtras.h"
 

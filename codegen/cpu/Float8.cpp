@@ -70,7 +70,7 @@ static uint16_t magnitudeBits(int magnitude) {
 }
 
 void Float8Values::prepare(Emit &e, r1::TargetAttr target) {
-  if (target.getVectorBits() < 512 || !hasFeatures(target, "+avx512vbmi"))
+  if (target.getVectorBits() < 512 || !hasFeature(target, "avx512vbmi"))
     return;
   for (int half = 0; half < 2; ++half) {
     SmallVector<int8_t> low, high;

@@ -9,6 +9,7 @@
 
 #include "codegen/cpu/HeadMatrices.h"
 #include "codegen/cpu/QueryLanes.h"
+#include "codegen/cpu/StoredWeight.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"

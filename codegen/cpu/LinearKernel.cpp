@@ -3,13 +3,13 @@
 //
 // One emitter serves GEMV (decode), a few rows (verify) and GEMM (prefill): a
 // tile of P panels of 16 weight rows times T activation rows is kept in
-// registers over the whole inner dimension. Where weights are unpacked for many
-// rows, a slab of them stays in the first cache while all rows go by.
+// registers over the whole inner dimension, or, where weights are unpacked for
+// many rows, over a slab of columns (SlabProduct).
 //
 //===----------------------------------------------------------------------===//
 
-#include "codegen/cpu/PanelTile.h"
-#include "codegen/cpu/Phase.h"
+#include "codegen/cpu/SlabProduct.h"
+#include "codegen/cpu/StoredWeight.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
@@ -49,26 +49,28 @@ public:
     if (headSize)
       panelsPerUnit = headSize / kPanel;
     tile = chooseTile(p.target, p.attr.getKind(), encoding.getBlock());
+    if (this->dot.canUseTiles(p.target, p.attr, columns)) {
+      this->dot.useTiles();
+      tile = {4, TileDot::kRows};
+    }
   }
 
   void emit();
 
 private:
   Rows emitPrologue();
-  PanelGroup packedPanels(Value panel, int64_t count);
-  /// Whether many rows meet each panel, so that unpacking it pays.
-  bool unpacks() const {
-    return p.attr.getKind() == r1::PhaseKind::Prefill && dot.unpacks();
+  /// Whether many rows meet each panel, so that some of its columns stay in the
+  /// first cache while all rows go by.
+  bool usesSlabs() const {
+    return p.attr.getKind() == r1::PhaseKind::Prefill &&
+           (dot.unpacks() || dot.usesTiles());
   }
-  void multiplySlab(Value panel, int64_t inUnit, int64_t count, Value index,
-                    int64_t width);
-  void multiplyUnit(Value panel, int64_t unit);
-  void emitSlabUnit(Value index, int64_t unit);
+  /// Whether a step has so few rows that each panel is read once.
+  bool readsOnce() const {
+    return p.attr.getKind() != r1::PhaseKind::Prefill;
+  }
+  void emitSlabUnit(SlabProduct &product, Value index, int64_t unit);
   void emitSlabs();
-  int64_t columnsPerGroup() const {
-    return dot.getChunk() * dot.getGroupChunks();
-  }
-  SmallVector<DotPrimitive::Row> tileRows(Value firstRow, int64_t rowCount);
   TileSums emitTile(Value panel, int64_t panelCount, Value firstRow,
                     int64_t rowCount);
   Value biasAt(Value panel);
@@ -91,10 +93,9 @@ private:
   Tile tile;
   Rows input;
   Value weight, bias;
-  /// Unpacked columns of a tile's panels, and the sums of a unit for all rows:
-  /// [rows][unitPanels * 16].
-  Value slab, slabSums;
-  int64_t unitPanels;
+  /// Panels whose sums for all rows are formed together, where panels are
+  /// unpacked.
+  int64_t unitPanels = 0;
 };
 
 } // namespace
@@ -123,31 +124,10 @@ Rows LinearKernel::emitPrologue() {
   return *rows;
 }
 
-PanelGroup LinearKernel::packedPanels(Value panel, int64_t count) {
-  Value base = p.at(weight, p.mul(panel, panelBytes));
-  PanelGroup group{dot, {}};
-  for (int64_t i = 0; i < count; ++i)
-    group.panels.push_back(dot.panelAt(p, p.at(base, i * panelBytes), columns));
-  return group;
-}
-
-/// Rows beyond the last stand for the last one again; they are not stored.
-SmallVector<DotPrimitive::Row> LinearKernel::tileRows(Value firstRow,
-                                                      int64_t rowCount) {
-  SmallVector<DotPrimitive::Row> rows;
-  for (int64_t t = 0; t < rowCount; ++t) {
-    Value row = rowCount == 1
-                    ? firstRow
-                    : p.min(p.add(firstRow, t), p.sub(input.count, p.i64(1)));
-    rows.push_back(dot.rowAt(p, p.rowPtr(input, row), columns));
-  }
-  return rows;
-}
-
 /// Sums of `panelCount` panels, as many at a time as a tile has.
 TileSums LinearKernel::emitTile(Value panel, int64_t panelCount, Value firstRow,
                                 int64_t rowCount) {
-  SmallVector<DotPrimitive::Row> rows = tileRows(firstRow, rowCount);
+  SmallVector<DotPrimitive::Row> rows = tileRows(p, dot, input, firstRow, rowCount);
   Value base = p.at(weight, p.mul(panel, panelBytes));
   TileSums sums;
   for (int64_t done = 0; done < panelCount; done += tile.panels) {
@@ -155,96 +135,24 @@ TileSums LinearKernel::emitTile(Value panel, int64_t panelCount, Value firstRow,
     for (int64_t i = done; i < std::min(done + tile.panels, panelCount); ++i)
       addresses.push_back(p.at(base, i * panelBytes));
     llvm::append_range(sums, emitPanelTile(p, dot, columns, addresses, rows,
-                                           /*streams=*/rowCount == 1));
+                                          readsOnce()));
   }
   return sums;
 }
 
-/// Adds the products with `width` columns that share a scale of the
-/// activations, number `index` of such, to the slab's sums of `count` panels
-/// from `panel` on, which is number `inUnit` of its unit.
-void LinearKernel::multiplySlab(Value panel, int64_t inUnit, int64_t count,
-                                Value index, int64_t width) {
-  Value first = p.mul(index, dot.getSlabGroups());
-  PanelGroup packed = packedPanels(panel, count);
-  PanelGroup unpacked{dot.getUnpacked(), {}};
-  for (int64_t i = 0; i < count; ++i)
-    unpacked.panels.push_back(
-        dot.unpackedAt(p, p.at(slab, i * dot.getUnpackedBytes()), first,
-                       packed.panels[i]));
-  // All columns of a group exist but in the last: `body` gets the group and how
-  // many do.
-  auto forGroups = [&](ValueRange carried, auto body) {
-    int64_t whole = width / columnsPerGroup(), rest = width % columnsPerGroup();
-    SmallVector<Value> sums(carried);
-    if (whole)
-      sums = p.loop(first, p.add(first, whole), 1, sums,
-                    [&](Value group, ValueRange carried) {
-                      return body(group, columnsPerGroup(), carried);
-                    });
-    return rest ? body(p.add(first, whole), rest, ValueRange(sums)) : sums;
-  };
-  forGroups({}, [&](Value group, int64_t width, ValueRange) {
-    for (int64_t i = 0; i < count; ++i)
-      for (int64_t chunk = 0; chunk * dot.getChunk() < width; ++chunk)
-        dot.unpack(p, packed.panels[i], {group, chunk}, unpacked.panels[i]);
-    return SmallVector<Value>();
-  });
-  Value starts = p.equal(index, p.i64(0));
-  Value zero = p.splat(p.f32Vec(kPanel), 0.0);
-  forTiles(input.count, [&](Value row) {
-    SmallVector<DotPrimitive::Row> rows = tileRows(row, tile.rows);
-    Value tileSums =
-        p.at(slabSums, p.add(p.mul(row, unitPanels * 64), inUnit * 64));
-    auto placeOf = [&](int64_t i) {
-      return p.at(tileSums,
-                  (i % tile.rows * unitPanels + i / tile.rows) * 64);
-    };
-    auto before = [&](int64_t i) -> Value {
-      return arith::SelectOp::create(
-          p.b, p.loc, starts, zero, p.load(p.f32Vec(kPanel), placeOf(i), 64));
-    };
-    SmallVector<Value> sums(count * tile.rows, zero);
-    if (!dot.scalesActivations())
-      for (auto [i, sum] : llvm::enumerate(sums))
-        sum = before(i);
-    sums = forGroups(
-        sums, [&](Value group, int64_t width, ValueRange carried) {
-          return multiplyGroup(p, unpacked, rows, group, width, carried);
-        });
-    for (auto [i, sum] : llvm::enumerate(sums)) {
-      if (dot.scalesActivations())
-        sum = dot.finishGroup(p, sum, rows[i % tile.rows], index, before(i));
-      p.store(sum, placeOf(i), 64);
-    }
-  });
-}
-
-/// The products of all rows with `unit` panels, in the slab's sums.
-void LinearKernel::multiplyUnit(Value panel, int64_t unit) {
-  int64_t wide = columnsPerGroup() * dot.getSlabGroups();
-  for (int64_t done = 0; done < unit; done += tile.panels) {
-    int64_t count = std::min(tile.panels, unit - done);
-    Value first = p.add(panel, done);
-    p.loop(p.i64(0), p.i64(columns / wide), 1, [&](Value index) {
-      multiplySlab(first, done, count, index, wide);
-    });
-    if (int64_t rest = columns % wide)
-      multiplySlab(first, done, count, p.i64(columns / wide), rest);
-  }
-}
-
 /// The region for unit number `index`, which has `unit` panels.
-void LinearKernel::emitSlabUnit(Value index, int64_t unit) {
+void LinearKernel::emitSlabUnit(SlabProduct &product, Value index,
+                                int64_t unit) {
   Value first = p.mul(index, unitPanels);
-  multiplyUnit(first, unit);
+  Value address = p.at(weight, p.mul(first, panelBytes));
+  product.multiply(address, unit);
   p.loop(p.i64(0), input.count, 1, [&](Value row) {
-    Value at = p.at(slabSums, p.mul(row, unitPanels * 64));
+    Value at = product.sumsAt(row);
     SmallVector<Value> sums;
-    PanelGroup packed = packedPanels(first, unit);
     for (int64_t i = 0; i < unit; ++i) {
       Value sum = p.load(p.f32Vec(kPanel), p.at(at, i * 64), 64);
-      sums.push_back(dot.scaleRows(p, packed.panels[i], sum));
+      sums.push_back(dot.scaleRows(
+          p, dot.panelAt(p, p.at(address, i * panelBytes), columns), sum));
     }
     if (!headSize)
       return emitRegisterEpilogue(first, row, sums);
@@ -260,16 +168,14 @@ void LinearKernel::emitSlabUnit(Value index, int64_t unit) {
 void LinearKernel::emitSlabs() {
   unitPanels = headSize ? panelsPerUnit
                         : llvm::alignTo(tile.panels, panelsPerUnit);
-  slab = p.allocateScratch(tile.panels * dot.getUnpackedBytes());
-  slabSums = p.allocateScratch(
-      llvm::alignTo(p.attr.getMaxRows(), tile.rows) * unitPanels * 64);
+  SlabProduct product(p, dot, input, columns, panelBytes, unitPanels, tile);
   int64_t whole = panels / unitPanels, rest = panels % unitPanels;
   auto [first, last] = p.share(p.i64(whole + (rest ? 1 : 0)));
   p.loop(first, p.min(last, p.i64(whole)), 1,
-         [&](Value unit) { emitSlabUnit(unit, unitPanels); });
+         [&](Value unit) { emitSlabUnit(product, unit, unitPanels); });
   if (rest)
     p.ifThen(p.both(p.less(first, last), p.equal(last, p.i64(whole + 1))),
-             [&] { emitSlabUnit(p.i64(whole), rest); });
+             [&] { emitSlabUnit(product, p.i64(whole), rest); });
 }
 
 Value LinearKernel::biasAt(Value panel) {
@@ -463,7 +369,7 @@ void LinearKernel::emit() {
     bias = p.weightPtr(linear, linear.getBiasAttr(), linear.getLayer());
   input = emitPrologue();
   dot.prepare(p);
-  if (unpacks()) {
+  if (usesSlabs()) {
     emitSlabs();
   } else {
     auto [first, last] =

@@ -3,6 +3,7 @@
 
 #include "codegen/cpu/LowerPhases.h"
 
+#include "codegen/cpu/Barrier.h"
 #include "codegen/cpu/DotPrimitive.h"
 #include "codegen/cpu/InputSquares.h"
 #include "codegen/cpu/Phase.h"
@@ -10,77 +11,13 @@
 #include "runtime/Abi.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace sputnik;
 using namespace sputnik::cpu;
 
 namespace {
-
-/// Spins a while before it gives its time slice away: threads may outnumber
-/// cores.
-constexpr int64_t kSpins = 4096;
-/// void sputnik_barrier(abi::Barrier *, i64 threads)
-void emitBarrier(OpBuilder &builder, Location loc) {
-  Emit e(builder, loc);
-  OpBuilder::InsertionGuard guard(builder);
-  auto yieldType = builder.getFunctionType({}, {builder.getI32Type()});
-  auto schedYield =
-      func::FuncOp::create(builder, loc, "sched_yield", yieldType);
-  schedYield.setPrivate();
-  auto type = builder.getFunctionType({e.ptrType(), e.i64Type()}, {});
-  auto function = func::FuncOp::create(builder, loc, kBarrierFunction, type);
-  function.setPrivate();
-  Block *entry = function.addEntryBlock();
-  builder.setInsertionPointToStart(entry);
-  Value barrier = entry->getArgument(0), threads = entry->getArgument(1);
-  Value generationPtr = e.at(barrier, offsetof(abi::Barrier, generation));
-  Value one = e.i32(1), zero = e.i32(0);
-  auto load = [&](Value ptr) -> Value {
-    return LLVM::LoadOp::create(builder, loc, builder.getI32Type(), ptr, 4,
-                                false, false, false, false,
-                                LLVM::AtomicOrdering::acquire);
-  };
-  auto store = [&](Value value, Value ptr) {
-    LLVM::StoreOp::create(builder, loc, value, ptr, 4, false, false, false,
-                          LLVM::AtomicOrdering::release);
-  };
-  Value many = e.less(e.i64(1), threads);
-  e.ifThen(many, [&] {
-    Value generation = load(generationPtr);
-    Value before = LLVM::AtomicRMWOp::create(
-        builder, loc, LLVM::AtomicBinOp::add, barrier, one,
-        LLVM::AtomicOrdering::acq_rel);
-    Value last = e.equal(e.add(e.widen(before), 1), threads);
-    scf::IfOp::create(
-        builder, loc, last,
-        [&](OpBuilder &, Location) {
-          store(zero, barrier);
-          Value next =
-              arith::AddIOp::create(builder, loc, generation, one);
-          store(next, generationPtr);
-          scf::YieldOp::create(builder, loc);
-        },
-        [&](OpBuilder &, Location) {
-          scf::WhileOp::create(
-              builder, loc, TypeRange{e.i64Type()}, ValueRange{e.i64(0)},
-              [&](OpBuilder &, Location, ValueRange args) {
-                Value waiting = e.equal(load(generationPtr), generation);
-                scf::ConditionOp::create(builder, loc, waiting, args);
-              },
-              [&](OpBuilder &, Location, ValueRange args) {
-                Value spins = e.add(args[0], 1);
-                e.ifThen(e.less(e.i64(kSpins), spins), [&] {
-                  func::CallOp::create(builder, loc, schedYield, ValueRange{});
-                });
-                scf::YieldOp::create(builder, loc, spins);
-              });
-          scf::YieldOp::create(builder, loc);
-        });
-  });
-  func::ReturnOp::create(builder, loc);
-}
 
 /// Walks a phase and emits its regions in order, with barriers between them
 /// where data crosses threads.
@@ -107,16 +44,22 @@ private:
   /// Threads keep to their own rows from one region by tokens to the next, as
   /// long as no row lies where another thread's row of another buffer does.
   bool needsBarrier(r1::RegionOp region) const;
-  void wait() {
-    p.wait();
+  /// Waits for all threads, before they begin `next`.
+  void wait(r1::RegionOp next) {
+    p.wait(firstWeights(next));
     sinceBarrier.clear();
   }
+  /// What this thread reads first of a region's weights, as far as that is known.
+  std::optional<Phase::Bytes> firstWeights(r1::RegionOp region);
 
   Phase &p;
   func::FuncOp function;
   const int64_t firstRegion;
   /// The layer that is being emitted, null outside.
   Value layer;
+  /// Whether the next region is the first of a layer, which others of the layer
+  /// before may precede.
+  bool startsLayer = false;
   /// Regions that threads may still be in.
   SmallVector<r1::RegionOp> sinceBarrier;
 };
@@ -204,6 +147,30 @@ Rows PhaseEmitter::place(Value value, r1::BufferAttr buffer) {
           buffer.getLogits()};
 }
 
+std::optional<Phase::Bytes> PhaseEmitter::firstWeights(r1::RegionOp region) {
+  auto linears = region.getBody().getOps<r1::LinearOp>();
+  if (linears.empty() || p.optLevel == 0 ||
+      region.getPartition()->getKind() != r1::SplitKind::Features)
+    return std::nullopt;
+  r1::LinearOp linear = *linears.begin();
+  RankedTensorType type =
+      r1::lookupWeightType(linear, linear.getWeightAttr());
+  r1::EncodingAttr encoding = r1::getEncoding(type);
+  int64_t granule = region.getPartition()->getGranule();
+  if (!encoding || granule % encoding.getPanel())
+    return std::nullopt;
+  int64_t unitBytes = granule / encoding.getPanel() *
+                      encoding.getPanelBytes(type.getDimSize(1));
+  auto [first, last] =
+      p.share(p.i64(llvm::divideCeil(type.getDimSize(0), granule)));
+  Value weight =
+      p.weightPtr(linear, linear.getWeightAttr(), linear.getLayer());
+  // A part of the second cache: what is asked for must not push itself out.
+  Value most = p.i64(p.target.getL2() / 4);
+  return Phase::Bytes{p.at(weight, p.mul(first, unitBytes)),
+                      p.min(p.mul(p.sub(last, first), unitBytes), most)};
+}
+
 LogicalResult PhaseEmitter::placeInputs() {
   for (BlockArgument input : function.getArguments().drop_front(r1::kStepInputs)) {
     auto buffer = function.getArgAttrOfType<r1::BufferAttr>(
@@ -222,8 +189,9 @@ LogicalResult PhaseEmitter::emitRegion(r1::RegionOp region) {
       (region.getNumResults() && !region.getBuffers()))
     return region.emitOpError("needs a partition and buffers before code can "
                               "be made");
-  if (needsBarrier(region))
-    wait();
+  if (startsLayer || needsBarrier(region))
+    wait(region);
+  startsLayer = false;
   sinceBarrier.push_back(region);
 
   Operation *yield = region.getBody().front().getTerminator();
@@ -334,14 +302,14 @@ LogicalResult PhaseEmitter::emitLayers(r1::LayersOp layers) {
   p.setRows(layers.getStream(), stream);
   p.setRows(layers.getResult(), stream);
   LogicalResult result = success();
-  wait();
   p.loop(p.i64(0), p.i64(layers.getCount()), 1, [&](Value index) {
     p.scalars[layers.getLayer()] = index;
     layer = p.add(index, layers.getFirst());
+    startsLayer = true;
     result = emit(layers.getBody().front());
-    wait();
   });
   layer = nullptr;
+  startsLayer = true;
   return result;
 }
 

@@ -23,7 +23,7 @@ Tile sputnik::cpu::chooseTile(r1::TargetAttr target, r1::PhaseKind phase,
   bool many = phase == r1::PhaseKind::Prefill;
   // Blocks have partial sums beside the sums.
   if (blocks)
-    return sums >= 32 ? (many ? Tile{4, 3} : Tile{2, 4})
+    return sums >= 32 ? (many ? Tile{4, 3} : Tile{1, 4})
                       : Tile{1, std::max<int64_t>(2, sums / 4)};
   if (sums >= 32)
     return many ? Tile{4, 6} : Tile{4, 4};

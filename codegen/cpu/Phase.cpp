@@ -3,6 +3,8 @@
 
 #include "codegen/cpu/Phase.h"
 
+#include "codegen/cpu/Barrier.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "runtime/Abi.h"
 #include "llvm/Support/MathExtras.h"
@@ -72,9 +74,11 @@ std::pair<Value, Value> Phase::share(Value count) {
           div(mul(count, add(thread, 1)), threads)};
 }
 
-void Phase::wait() {
+void Phase::wait(std::optional<Bytes> ahead) {
+  Value address = ahead ? ahead->address : weights;
+  Value count = ahead ? ahead->count : i64(0);
   func::CallOp::create(b, loc, kBarrierFunction, TypeRange{},
-                       ValueRange{barrier, threads});
+                       ValueRange{barrier, threads, address, count});
 }
 
 Value sputnik::cpu::cacheLayerPtr(Phase &phase, r1::KVCacheType cache,

@@ -8,6 +8,8 @@
 #include "dialect/R1.h"
 #include "llvm/ADT/DenseMap.h"
 
+#include <optional>
+
 namespace sputnik::cpu {
 
 /// Rows of activations in memory.
@@ -75,17 +77,18 @@ public:
   /// This thread's part [first, last) of `count` things.
   std::pair<mlir::Value, mlir::Value> share(mlir::Value count);
 
-  /// Waits until all threads are here.
-  void wait();
+  /// Bytes in memory.
+  struct Bytes {
+    mlir::Value address, count;
+  };
+  /// Waits until all threads are here, and asks for `ahead` meanwhile.
+  void wait(std::optional<Bytes> ahead = std::nullopt);
 
 private:
   llvm::DenseMap<mlir::Value, Rows> buffers;
   int64_t arenaBytes;
   int64_t scratchUsed = 0, scratchPeak = 0, sharedBytes = 0;
 };
-
-/// Name of the generated barrier function.
-inline constexpr llvm::StringLiteral kBarrierFunction = "sputnik_barrier";
 
 /// Emits `op` for one row. Operand and result rows are taken from `phase`
 /// unless `source`/`target` say where the slice of features lies.

@@ -3,6 +3,8 @@
 
 #include "codegen/cpu/Probes.h"
 
+#include "codegen/cpu/TileRegisters.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
@@ -52,12 +54,55 @@ static void emitProbeRead(OpBuilder &builder, ModuleOp code) {
   func::ReturnOp::create(builder, e.loc, result);
 }
 
+/// Multiplies tile registers `iterations` times; the multiply-adds of one.
+static int64_t multiplyTiles(Emit &e, Value iterations,
+                             TileRegisters::Element element) {
+  constexpr int64_t kRows = TileRegisters::kRows,
+                    kRowBytes = TileRegisters::kRowBytes;
+  // Four chains of sums hide the latency; a long one, loads and stores.
+  constexpr int64_t kChains = 4, kLinks = 32;
+  constexpr TileRegisters::Shape whole = {kRows, kRowBytes};
+  TileRegisters tiles(e);
+  Type line = e.vecType(kRowBytes / 4, e.b.getI32Type());
+  auto allocate = [&]() -> Value {
+    Value memory = LLVM::AllocaOp::create(e.b, e.loc, e.ptrType(), line,
+                                          e.i64(kRows), kRowBytes);
+    for (int64_t row = 0; row < kRows; ++row)
+      e.store(e.splat(line, 0), e.at(memory, row * kRowBytes), kRowBytes);
+    return memory;
+  };
+  Value operands = allocate(), sums = allocate(), stride = e.i64(kRowBytes);
+  e.loop(e.i64(0), iterations, 1, [&](Value) {
+    Value a = tiles.load(whole, operands, stride);
+    Value b = tiles.load(whole, operands, stride);
+    SmallVector<Value> chains;
+    for (int64_t i = 0; i < kChains; ++i)
+      chains.push_back(tiles.load(whole, sums, stride));
+    for (int64_t link = 0; link < kLinks; ++link)
+      for (Value &sum : chains)
+        sum = tiles.multiply(element, kRowBytes, sum, a, b);
+    for (Value sum : chains)
+      tiles.store(whole, sum, sums, stride);
+  });
+  int64_t columns =
+      element == TileRegisters::Element::BF16 ? kRowBytes / 2 : kRowBytes;
+  return kChains * kLinks * kRows * kRows * columns;
+}
+
 /// u64 probeDot(u64 iterations): the primitive on registers alone.
 static void emitProbeDot(OpBuilder &builder, ModuleOp code,
                          r1::TargetAttr target, DotPrimitive dot) {
   Emit e(builder, code.getLoc());
   func::FuncOp function = createFunction(builder, code, kProbeDot,
                                          {e.i64Type()}, {e.i64Type()});
+  if (dot.usesTiles()) {
+    int64_t macs = multiplyTiles(e, function.getArgument(0),
+                                 dot.getKind() == DotPrimitive::Kind::BF16Dot
+                                     ? TileRegisters::Element::BF16
+                                     : TileRegisters::Element::SignedByte);
+    func::ReturnOp::create(builder, e.loc, e.mul(function.getArgument(0), macs));
+    return;
+  }
   int64_t perSum = std::max<int64_t>(1, 512 / target.getVectorBits());
   int64_t sums = target.getVectorRegisters() * 5 / 8 / perSum / dot.getRows();
   // Operands come from memory that LLVM cannot see through: a volatile store

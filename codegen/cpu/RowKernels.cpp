@@ -3,8 +3,8 @@
 
 #include "codegen/cpu/ByteRows.h"
 #include "codegen/cpu/CacheHead.h"
-#include "codegen/cpu/DotPrimitive.h"
 #include "codegen/cpu/Phase.h"
+#include "codegen/cpu/StoredWeight.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"

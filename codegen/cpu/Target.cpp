@@ -133,6 +133,16 @@ static r1::TargetAttr describe(MLIRContext &context, StringRef triple,
                              machine.cores);
 }
 
+bool sputnik::cpu::hasFeature(r1::TargetAttr target, StringRef feature) {
+  llvm::Triple triple(target.getTriple());
+  const llvm::Target *backend = lookupBackend(triple);
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      backend ? backend->createMCSubtargetInfo(triple, target.getCpu(),
+                                               target.getFeatures())
+              : nullptr);
+  return info && info->checkFeatures(("+" + feature).str());
+}
+
 /// Whether LLVM knows this CPU, as one that runs 64-bit code.
 static bool knowsCPU(StringRef triple, StringRef cpu) {
   llvm::Triple parsed(triple);
@@ -195,16 +205,6 @@ sputnik::cpu::getTarget(StringRef name, MLIRContext &context) {
     features += (features.empty() ? "+" : ",+") + feature.str();
   }
   return describe(context, triple, cpu, features, Machine());
-}
-
-bool sputnik::cpu::hasFeatures(r1::TargetAttr target, StringRef features) {
-  llvm::Triple triple(target.getTriple());
-  const llvm::Target *backend = lookupBackend(triple);
-  std::unique_ptr<llvm::MCSubtargetInfo> info(
-      backend ? backend->createMCSubtargetInfo(triple, target.getCpu(),
-                                               target.getFeatures())
-              : nullptr);
-  return info && info->checkFeatures(features);
 }
 
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>

@@ -22,8 +22,8 @@ namespace sputnik::cpu {
 llvm::Expected<r1::TargetAttr> getTarget(llvm::StringRef name,
                                          mlir::MLIRContext &context);
 
-/// Whether the target has all of `features`, such as "+avx512vbmi,+avx512vl".
-bool hasFeatures(r1::TargetAttr target, llvm::StringRef features);
+/// Whether the target's CPU and features have the LLVM feature of this name.
+bool hasFeature(r1::TargetAttr target, llvm::StringRef feature);
 
 /// The LLVM back end for a target, for code at fixed low addresses or at any.
 /// `optLevel` is 0 to 3.

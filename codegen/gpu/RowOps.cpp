@@ -6,7 +6,7 @@
 #include "codegen/gpu/ByteCache.h"
 #include "codegen/gpu/ByteRows.h"
 
-#include "codegen/cpu/DotPrimitive.h"
+#include "codegen/cpu/StoredWeight.h"
 #include "codegen/gpu/PanelDot.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"

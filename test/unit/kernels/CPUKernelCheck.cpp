@@ -7,7 +7,13 @@
 #include "codegen/cpu/Target.h"
 #include "codegen/link/Linker.h"
 #include "test/models/Process.h"
+#include "test/unit/kernels/TileModel.h"
 
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/IRReader/IRReader.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
 
 #include <cstring>
@@ -15,8 +21,11 @@
 
 namespace sputnik::testing {
 
-/// Rows of a prefill step: two tiles of the kernel and a part of one.
-static constexpr int64_t prefillRows = 29;
+/// Rows of a prefill step: two tiles of the kernel and a part of one; for tile
+/// registers, whole ones.
+static int64_t prefillRows(llvm::StringRef target) {
+  return target.contains("amx") ? 32 : 29;
+}
 
 const std::vector<int> kernelOptLevels = {0, 3};
 const std::vector<r1::Scheme> kernelBlockSchemes = {
@@ -56,6 +65,10 @@ std::vector<std::string> otherKernelTargets() {
   for (auto [target, feature] : needs)
     if (host.lookup(feature))
       targets.push_back(target);
+  // Tile registers are modelled, the other instructions are the machine's.
+  if (host.lookup("avx512vnni") && host.lookup("avx512bf16"))
+    targets.push_back(
+        "x86-64-v4+avx512vnni+avx512bf16+amx-tile+amx-int8+amx-bf16");
   if (findEmulator())
     for (const char *target :
          {"aarch64", "aarch64+dotprod", "aarch64+dotprod+i8mm+bf16"})
@@ -67,6 +80,39 @@ std::vector<std::string> otherKernelTargets() {
 using Logits = std::array<std::vector<float>, 3>;
 /// Runs all phases with so many threads.
 using RunPhases = std::function<Logits(int64_t threads)>;
+
+/// Code in which tile registers are replaced by their model.
+static llvm::Expected<llvm::SmallVector<char, 0>>
+compileWithTileModel(mlir::ModuleOp module,
+                     const LoadedGraph::Options &options) {
+  auto text = LoadedGraph::compile(module, options, cpu::CodeForm::LLVM);
+  if (!text)
+    return text.takeError();
+  text->push_back('\0');
+  llvm::LLVMContext context;
+  llvm::SMDiagnostic problem;
+  std::unique_ptr<llvm::Module> code = llvm::parseIR(
+      {llvm::StringRef(text->data(), text->size() - 1), "graph"}, problem,
+      context);
+  if (!code)
+    return llvm::createStringError(problem.getMessage());
+  if (llvm::Error error = replaceTiles(*code))
+    return error;
+  auto target =
+      module->getAttrOfType<r1::TargetAttr>(r1::kTargetAttr);
+  auto machine = cpu::createTargetMachine(target, options.optLevel,
+                                          /*positionIndependent=*/true);
+  if (!machine)
+    return machine.takeError();
+  llvm::SmallVector<char, 0> object;
+  llvm::raw_svector_ostream os(object);
+  llvm::legacy::PassManager codegen;
+  if ((*machine)->addPassesToEmitFile(codegen, os, nullptr,
+                                      llvm::CodeGenFileType::ObjectFile))
+    return llvm::createStringError("no object files for this target");
+  codegen.run(*code);
+  return object;
+}
 
 /// Code in this process.
 static RunPhases loadCode(const LoadedGraph &graph,
@@ -146,7 +192,7 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
   LoadedGraph::Options options;
   options.scheme = scheme();
   options.optLevel = optLevel();
-  options.prefillRows = prefillRows;
+  options.prefillRows = prefillRows(target());
   options.target = target();
   std::optional<LoadedGraph> graph;
   llvm::SmallVector<char, 0> object;
@@ -156,10 +202,14 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
     ASSERT_TRUE(static_cast<bool>(made)) << toString(made.takeError());
     object = std::move(*made);
   } else {
-    auto loaded = LoadedGraph::create(*module, options);
+    auto made = llvm::StringRef(target()).contains("amx")
+                    ? compileWithTileModel(*module, options)
+                    : LoadedGraph::compile(*module, options);
+    ASSERT_TRUE(static_cast<bool>(made)) << toString(made.takeError());
+    auto loaded = LoadedGraph::loadObject(*made);
     ASSERT_TRUE(static_cast<bool>(loaded)) << toString(loaded.takeError());
     ASSERT_EQ(loaded->model().vocabSize, expected.columns);
-    ASSERT_EQ(loaded->model().prefill.maxRows, prefillRows);
+    ASSERT_EQ(loaded->model().prefill.maxRows, options.prefillRows);
     graph.emplace(std::move(*loaded));
   }
 
