@@ -88,14 +88,14 @@ private:
 void AttentionKernel::loadQuery() {
   Value from = k.at(k.rowPtr(k.rows(op.getQuery()), row),
                     k.mul(head, group * dim * 4));
-  auto scaled = [&](Value i) {
-    Value q = k.load(k.f32Type(), k.at(from, k.mul(i, 4)), 4);
-    return k.mulf(q, k.f32(op.getScale().convertToFloat()));
+  Value factor = k.f32(op.getScale().convertToFloat());
+  auto element = [&](Value i) {
+    return k.load(k.f32Type(), k.at(from, k.mul(i, 4)), 4);
   };
   if (!byteCache) {
     query = k.allocateShared(group * dim * 4);
     k.forEach(group * dim, [&](Value i) {
-      k.store(scaled(i), k.at(query, k.mul(i, 4)), 4);
+      k.store(k.mulf(element(i), factor), k.at(query, k.mul(i, 4)), 4);
     });
     return;
   }
@@ -109,7 +109,7 @@ void AttentionKernel::loadQuery() {
                             feature);
             return k.ifThenElse(k.less(d, k.i64(dim)), {k.f32(0)}, [&] {
               return SmallVector<Value>{
-                  scaled(k.add(k.mul(k.div(block, blocks), dim), d))};
+                  element(k.add(k.mul(k.div(block, blocks), dim), d))};
             })[0];
           },
           [&](Value block, Value feature, Value byte) {
@@ -118,7 +118,9 @@ void AttentionKernel::loadQuery() {
                     1);
           },
           [&](Value block, Value scale) {
-            k.store(scale, k.at(queryScales, k.mul(block, 4)), 4);
+            // Behind the rounding, which is that of CPUs then.
+            k.store(k.mulf(scale, factor), k.at(queryScales, k.mul(block, 4)),
+                    4);
           }});
 }
 
