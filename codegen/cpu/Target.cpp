@@ -140,7 +140,13 @@ bool sputnik::cpu::hasFeature(r1::TargetAttr target, StringRef feature) {
       backend ? backend->createMCSubtargetInfo(triple, target.getCpu(),
                                                target.getFeatures())
               : nullptr);
-  return info && info->checkFeatures(("+" + feature).str());
+  if (!info)
+    return false;
+  // A name of another architecture is not known.
+  for (const llvm::SubtargetFeatureKV &known : info->getAllProcessorFeatures())
+    if (feature == known.Key)
+      return info->getFeatureBits().test(known.Value);
+  return false;
 }
 
 /// Whether LLVM knows this CPU, as one that runs 64-bit code.

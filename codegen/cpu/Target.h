@@ -22,7 +22,8 @@ namespace sputnik::cpu {
 llvm::Expected<r1::TargetAttr> getTarget(llvm::StringRef name,
                                          mlir::MLIRContext &context);
 
-/// Whether the target's CPU and features have the LLVM feature of this name.
+/// Whether the target's CPU and features have the LLVM feature of this name. False
+/// for a name that its architecture does not know.
 bool hasFeature(r1::TargetAttr target, llvm::StringRef feature);
 
 /// The LLVM back end for a target, for code at fixed low addresses or at any.
