@@ -72,8 +72,8 @@ public:
   Error runPhases();
 
 private:
-  Work workOf(r1::RegionOp region, const StepRows &steps,
-              double weightBytes) const;
+  Work workOf(const abi::Region &region, const StepRows &steps,
+              double reads) const;
   /// Fills the rows of `function` that say which experts step number `step`
   /// chose, and adds to `found` how many.
   void chooseExperts(func::FuncOp function, int64_t count, uint32_t step);
@@ -194,51 +194,21 @@ void RegionBench::chooseExperts(func::FuncOp function, int64_t count,
   });
 }
 
-/// What one row needs of an attention over `seen` positions.
-static double latentOperations(r1::LatentAttentionOp op, double seen) {
-  const int64_t features =
-      op.getForm() == r1::LatentForm::Absorbed
-          ? 2 * op.getLatentFeatures() + op.getKeyFeatures()
-          : op.getQueryFeatures() + op.getKeyFeatures() + op.getValueFeatures();
-  return 2.0 * static_cast<double>(op.getHeads() * features) * seen;
-}
-
-Work RegionBench::workOf(r1::RegionOp region, const StepRows &steps,
-                         double weightBytes) const {
+/// `reads` says how many times the weights that one row reads.
+Work RegionBench::workOf(const abi::Region &region, const StepRows &steps,
+                         double reads) const {
   const auto count = static_cast<double>(steps.tokens.size());
   const auto outputs = static_cast<double>(steps.outputs.size());
-  const double seen = static_cast<double>(options.context) + (count + 1) / 2;
+  const auto context = static_cast<double>(options.context);
+  // Each row sees itself and those before it.
+  const double seen = context + (count + 1) / 2;
   Work work;
-  work.bytes = weightBytes;
-  region.walk([&](r1::WeightUserInterface user) {
-    auto product = dyn_cast<r1::ProductInterface>(user.getOperation());
-    if (!product)
-      return;
-    SmallVector<FlatSymbolRefAttr> matrices;
-    product.getMatrices(matrices);
-    double values = 0;
-    for (FlatSymbolRefAttr matrix : matrices)
-      values += static_cast<double>(
-          r1::lookupWeightType(user, matrix).getNumElements());
-    work.operations += 2 * values * user.getFractionRead() *
-                       (r1::countsOutputs(user->getOperand(0)) ? outputs : count);
-  });
-  const auto addCache = [&](Value value) {
-    auto cache = cast<r1::KVCacheType>(value.getType());
-    work.bytes += static_cast<double>(cache.getTokenBytes()) /
-                  static_cast<double>(cache.getLayers()) *
-                  (static_cast<double>(options.context) + count);
-  };
-  region.walk([&](r1::LatentAttentionOp op) {
-    addCache(op.getCache());
-    work.operations += latentOperations(op, seen) * count;
-  });
-  region.walk([&](r1::AttentionOp attention) {
-    addCache(attention.getCache());
-    const auto query = cast<RankedTensorType>(attention.getType());
-    work.operations +=
-        4.0 * static_cast<double>(query.getDimSize(1)) * seen * count;
-  });
+  work.bytes = reads * static_cast<double>(region.weightBytes) +
+               static_cast<double>(region.positionBytes) * (context + count);
+  work.operations =
+      2 * (static_cast<double>(region.macs) +
+           static_cast<double>(region.positionMacs) * seen) *
+      (region.perOutput ? outputs : count);
   return work;
 }
 
@@ -247,11 +217,11 @@ static double fraction(double part, double whole) {
 }
 
 Error RegionBench::runPhase(StringRef name, const abi::Phase &phase) {
-  r1::RegionOp region;
   auto function = module.lookupSymbol<func::FuncOp>(name);
-  if (function)
-    function.walk([&](r1::RegionOp op) { region = op; });
-  if (!region)
+  if (!function)
+    return Error::success();
+  auto isRegion = [](r1::RegionOp) { return WalkResult::interrupt(); };
+  if (!function.walk(isRegion).wasInterrupted())
     return Error::success();
   const abi::Model &model = graph->model();
   auto attr = function->getAttrOfType<r1::PhaseAttr>(r1::kPhaseAttr);
@@ -291,9 +261,7 @@ Error RegionBench::runPhase(StringRef name, const abi::Phase &phase) {
   for (const rt::Profile::Summary &summary : profile->summaries()) {
     // Code knows what one row reads of the experts.
     const double reads = found > 0 ? found / number : 1;
-    const Work work =
-        workOf(region, steps,
-               reads * static_cast<double>(summary.region->weightBytes));
+    const Work work = workOf(*summary.region, steps, reads);
     const double time = summary.medianMicroseconds * 1e-6;
     llvm::outs() << llvm::format(
         "%-13s %5lld rows %10.1f us %8.1f GB/s %5.1f %% of %.1f  %8.3f TOPS "

@@ -9,7 +9,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "codegen/cpu/FlashAttention.h"
-#include "codegen/cpu/HeadMatrices.h"
+#include "codegen/cpu/LatentOperands.h"
 
 #include "llvm/Support/MathExtras.h"
 
@@ -24,30 +24,14 @@ constexpr int64_t kTile = FlashAttention::kTile;
 /// Panels of a head's matrix that one row meets together.
 constexpr int64_t kPanelsAtOnce = 4;
 
-class AbsorbedAttention {
+class AbsorbedAttention : LatentOperands {
 public:
   AbsorbedAttention(Phase &p, r1::LatentAttentionOp op)
-      : p(p), op(op), cache(op.getCache().getType()), heads(op.getHeads()),
-        key(op.getQueryFeatures()), rotary(op.getKeyFeatures()),
-        value(op.getValueFeatures()), latent(op.getLatentFeatures()),
-        keys(p, op, op.getKeysAttr()), values(p, op, op.getValuesAttr()),
-        query(p.rows(op.getQuery())), rotaryQuery(p.rows(op.getRotary())),
-        out(p.rows(op.getResult())) {}
+      : LatentOperands(p, op) {}
 
   void emit();
 
 private:
-  bool isNarrow() const { return cache.getElement().isBF16(); }
-  float scale() { return op.getScale().convertToFloat(); }
-  Value headOf(const Rows &rows, Value row, Value head, int64_t size) {
-    return p.at(p.rowPtr(rows, row), p.mul(head, size * 4));
-  }
-  Value lengthOf(Value row) {
-    return p.add(p.index(op.getPositions(), row), 1);
-  }
-  Value layerOf(Value row) {
-    return cacheLayerPtr(p, cache, p.index(op.getSlots(), row), op.getLayer());
-  }
   /// Calls `body` with the first position and the number of each tile.
   void forTiles(Value first, Value last,
                 function_ref<void(Value, Value)> body) {
@@ -55,51 +39,17 @@ private:
       body(at, p.min(p.i64(kTile), p.sub(last, at)));
     });
   }
-  /// The first latent of a tile, as `element`; those behind follow every
-  /// `latentBytes(element)`. Positions up to the next multiple of 16 exist.
-  Value latentsAt(Value layer, Value first, Value positions, Type element);
-  int64_t latentBytes(Type element) {
-    return cache.getDim() * p.bytesOf(element);
-  }
-  void reserveWidened(Type element) {
-    if (element != cache.getElement())
-      widened = p.allocateScratch(kTile * latentBytes(element) + 64);
-  }
   void storeHead(Value row, Value head, Value panel, Value sum);
 
   void absorbQueries();
   void attendLatents(const FlashAttention &flash, Value row, Value firstHead,
                      Value count, Value first, Value last);
 
-  Phase &p;
-  r1::LatentAttentionOp op;
-  const r1::KVCacheType cache;
-  const int64_t heads, key, rotary, value, latent;
-  HeadMatrices keys, values;
-  const Rows query, rotaryQuery, out;
-  /// Latents of a tile as f32, where the cache has others.
-  Value widened;
   /// Queries of all rows and heads, [alignTo(latent, 16)] f32 each.
   Value absorbed;
 };
 
 } // namespace
-
-Value AbsorbedAttention::latentsAt(Value layer, Value first, Value positions,
-                                   Type element) {
-  Type stored = cache.getElement();
-  int64_t dim = cache.getDim();
-  Value from = p.at(layer, p.mul(first, latentBytes(stored)));
-  if (stored == element)
-    return from;
-  Value size = p.mul(p.ceilDiv(positions, kPanel), kPanel * dim);
-  p.loop(p.i64(0), size, kPanel, [&](Value i) {
-    Value x = p.loadAsF32(stored, p.at(from, p.mul(i, p.bytesOf(stored))),
-                          kPanel);
-    p.store(x, p.at(widened, p.mul(i, 4)), 4);
-  });
-  return widened;
-}
 
 void AbsorbedAttention::storeHead(Value row, Value head, Value panel,
                                   Value sum) {
@@ -183,11 +133,11 @@ void AbsorbedAttention::emit() {
   auto spanOf = [&](Value length) {
     return p.mul(p.ceilDiv(p.ceilDiv(length, kTile), spans), kTile);
   };
-  keys.prepare(p);
-  values.prepare(p);
-  FlashAttention flash(p, {together, cache.getDim(), latent, scale()},
+  keys.prepare(p, p.f32Type());
+  values.prepare(p, p.f32Type());
+  FlashAttention flash(p, {together, cache.getDim(), latent, getScale()},
                        isNarrow());
-  reserveWidened(flash.getElement());
+  reserveLatents(flash.getElement(), kTile);
   int64_t rowBytes = llvm::alignTo(latent, kPanel) * 4;
   int64_t queryBytes = rows * heads * rowBytes;
   int64_t partBytes = flash.getPartBytes();

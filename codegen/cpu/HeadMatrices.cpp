@@ -17,8 +17,15 @@ HeadMatrices::HeadMatrices(Phase &p, r1::LatentAttentionOp op,
       columns(type.getDimSize(1)), rows(type.getDimSize(0) / op.getHeads()),
       base(p.weightPtr(op, name, op.getLayer())) {}
 
-void HeadMatrices::prepare(Phase &p) {
-  dot = *DotPrimitive::get(encoding, p.f32Type(), p.target);
+void HeadMatrices::prepare(Phase &p, Type wanted) {
+  element = wanted;
+  FailureOr<DotPrimitive> found =
+      DotPrimitive::get(encoding, wanted, p.target);
+  if (failed(found)) {
+    element = p.f32Type();
+    found = DotPrimitive::get(encoding, element, p.target);
+  }
+  dot = *found;
   dot->prepare(p);
 }
 

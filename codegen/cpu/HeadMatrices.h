@@ -19,22 +19,26 @@ struct HeadMatrices {
   int64_t columns;
   int64_t rows; ///< Of one head.
   mlir::Value base;
-  /// Multiplies f32 rows with packed matrices.
-  std::optional<DotPrimitive> dot;
 
-  /// Called once, before multiply().
-  void prepare(Phase &p);
+  /// Called once, before multiply(): rows will be of `element` where the matrices
+  /// can be multiplied with such, else f32.
+  void prepare(Phase &p, mlir::Type element);
+  mlir::Type getElement() const { return element; }
 
   llvm::SmallVector<mlir::Value> panelsAt(Phase &p, mlir::Value head,
                                           mlir::Value panel,
                                           int64_t count) const;
 
-  /// Multiplies `features` rows of a head's matrix with f32 rows; `body` gets
-  /// the sums of each tile of panels from `panel` on.
+  /// Multiplies `features` rows of a head's matrix with `inputs`; `body` gets the
+  /// sums of each tile of panels from `panel` on.
   void multiply(Phase &p, mlir::Value head, int64_t features,
                 int64_t panelsAtOnce, llvm::ArrayRef<mlir::Value> inputs,
                 llvm::function_ref<void(mlir::Value panel, const TileSums &)>
                     body) const;
+
+private:
+  std::optional<DotPrimitive> dot;
+  mlir::Type element; ///< Of the rows that `dot` multiplies.
 };
 
 } // namespace sputnik::cpu

@@ -127,6 +127,7 @@ void emitPackedExpertsDown(Phase &phase, r1::ExpertsDownOp op);
 void emitPlainLatentAttention(Phase &phase, r1::LatentAttentionOp op);
 void emitLatentAttention(Phase &phase, r1::LatentAttentionOp op);
 void emitAbsorbedAttention(Phase &phase, r1::LatentAttentionOp op);
+void emitExpandedAttention(Phase &phase, r1::LatentAttentionOp op);
 
 /// Chooses the experts of one row, whose scores, chosen and factors are given.
 void emitRoute(Phase &phase, r1::RouteOp op, mlir::Value scores,

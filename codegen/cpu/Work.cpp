@@ -92,11 +92,15 @@ RegionWork sputnik::cpu::countWork(r1::RegionOp region, StringRef phase,
   region.walk([&](r1::AttentionOp op) {
     addPositions(work, op.getCache(), 2 * op.getType().getDimSize(1));
   });
-  // Counted as in the absorbed form: scores and sums run over latents.
+  // Absorbed, scores and sums run over latents; expanded, over a head's own keys
+  // and values, which many rows share.
   region.walk([&](r1::LatentAttentionOp op) {
-    addPositions(work, op.getCache(),
-                 op.getHeads() *
-                     (2 * op.getLatentFeatures() + op.getKeyFeatures()));
+    int64_t features =
+        op.getForm() == r1::LatentForm::Absorbed
+            ? 2 * op.getLatentFeatures() + op.getKeyFeatures()
+            : op.getQueryFeatures() + op.getKeyFeatures() +
+                  op.getValueFeatures();
+    addPositions(work, op.getCache(), op.getHeads() * features);
   });
   return work;
 }
