@@ -109,6 +109,10 @@ int64_t getRowBytes(mlir::RankedTensorType rows);
 /// Whether the rows of an activation are the rows wanted as outputs, not all.
 bool countsOutputs(mlir::Value value);
 
+/// The region's result in whose buffer a value lies, if it lies in one: all forms
+/// of a residual stream share that of the stream before its layers.
+mlir::Value getStreamOrigin(mlir::Value value);
+
 /// Layers of the weight that `op` (r1.weight or r1.derived) defines; 1 for a
 /// weight that is not stacked.
 int64_t getWeightLayers(mlir::Operation *op);

@@ -88,6 +88,20 @@ bool sputnik::r1::countsOutputs(Value value) {
   return isa<SelectRowsOp>(op) || countsOutputs(op->getOperand(0));
 }
 
+Value sputnik::r1::getStreamOrigin(Value value) {
+  while (true) {
+    auto layers = value.getDefiningOp<LayersOp>();
+    if (auto argument = dyn_cast<BlockArgument>(value)) {
+      layers = dyn_cast<LayersOp>(argument.getOwner()->getParentOp());
+      if (layers && argument != layers.getStream())
+        return value;
+    }
+    if (!layers)
+      return value;
+    value = layers.getInput();
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Graph
 //===----------------------------------------------------------------------===//

@@ -11,18 +11,23 @@ import sys
 import time
 
 
+def load(api, path, context, threads):
+    """A context of `context` tokens for the model, or None."""
+    api.llama_backend_init()
+    model = api.llama_model_load_from_file(path.encode(), api.llama_model_default_params())
+    params = api.llama_context_default_params()
+    params.n_ctx, params.n_batch = context, context
+    params.n_threads = params.n_threads_batch = threads
+    return model and api.llama_init_from_model(model, params)
+
+
 class LlamaCpp:
     def __init__(self, path, context, threads):
         import llama_cpp as api
         self.api, self.version = api, api.__version__
         self.quiet = api.llama_log_callback(lambda level, text, data: None)
         api.llama_log_set(self.quiet, ctypes.c_void_p(0))
-        api.llama_backend_init()
-        model = api.llama_model_load_from_file(path.encode(), api.llama_model_default_params())
-        params = api.llama_context_default_params()
-        params.n_ctx, params.n_batch = context, context
-        params.n_threads = params.n_threads_batch = threads
-        self.context = model and api.llama_init_from_model(model, params)
+        self.context = load(api, path, context, threads)
 
     def clear(self):
         self.api.llama_memory_clear(self.api.llama_get_memory(self.context), True)
@@ -41,12 +46,7 @@ class IkLlamaCpp:
         from ik_llama_cpp import _ctypes_api as api
         self.api = api
         self.version = importlib.metadata.version("ik_llama_cpp_python")
-        api.llama_backend_init()
-        model = api.llama_model_load_from_file(path.encode(), api.llama_model_default_params())
-        params = api.llama_context_default_params()
-        params.n_ctx, params.n_batch = context, context
-        params.n_threads = params.n_threads_batch = threads
-        self.context = model and api.llama_init_from_model(model, params)
+        self.context = load(api, path, context, threads)
         self.batch = api.llama_batch_init(context, 0, 1)
 
     def clear(self):

@@ -84,20 +84,7 @@ static SmallVector<r1::BufferAttr> resultBuffers(r1::RegionOp region) {
 
 /// Where `value` lies, null for what is not in the arena.
 static r1::BufferAttr bufferOf(Value value) {
-  // A residual stream lies where it was before its loop.
-  while (true) {
-    if (auto layers = value.getDefiningOp<r1::LayersOp>()) {
-      value = layers.getInput();
-      continue;
-    }
-    auto argument = dyn_cast<BlockArgument>(value);
-    auto layers = argument ? dyn_cast<r1::LayersOp>(
-                                 argument.getOwner()->getParentOp())
-                           : r1::LayersOp();
-    if (!layers || argument != layers.getStream())
-      break;
-    value = layers.getInput();
-  }
+  value = r1::getStreamOrigin(value);
   auto region = value.getDefiningOp<r1::RegionOp>();
   if (!region)
     return nullptr;

@@ -41,7 +41,6 @@ private:
   /// Buffers of the values that `region` reads and of those that it gives.
   LogicalResult placeValues(Kernel &kernel);
   void placeArgument(Kernel &kernel, Value value);
-  Value streamOrigin(Value value);
 
   func::FuncOp function;
   r1::PhaseAttr phase;
@@ -54,24 +53,6 @@ private:
 
 } // namespace
 
-/// The region result in whose buffer a value lies: all forms of a residual
-/// stream share one.
-Value PhaseLowering::streamOrigin(Value value) {
-  while (true) {
-    if (auto layers = value.getDefiningOp<r1::LayersOp>()) {
-      value = layers.getInput();
-      continue;
-    }
-    auto argument = dyn_cast<BlockArgument>(value);
-    auto layers = argument ? dyn_cast<r1::LayersOp>(
-                                 argument.getOwner()->getParentOp())
-                           : nullptr;
-    if (!layers)
-      return value;
-    value = layers.getInput();
-  }
-}
-
 void PhaseLowering::placeArgument(Kernel &k, Value value) {
   unsigned number = cast<BlockArgument>(value).getArgNumber();
   constexpr Argument kIndices[] = {kTokens, kSlots, kPositions, kOutputs};
@@ -82,10 +63,10 @@ void PhaseLowering::placeArgument(Kernel &k, Value value) {
 
 LogicalResult PhaseLowering::placeValues(Kernel &k) {
   auto place = [&](Value value, Value inner) -> LogicalResult {
-    auto region = streamOrigin(value).getDefiningOp<r1::RegionOp>();
+    auto region = r1::getStreamOrigin(value).getDefiningOp<r1::RegionOp>();
     if (!region || !region.getBuffers())
       return k.region.emitOpError("reads a value that lies in no buffer");
-    unsigned number = cast<OpResult>(streamOrigin(value)).getResultNumber();
+    unsigned number = cast<OpResult>(r1::getStreamOrigin(value)).getResultNumber();
     auto buffer = cast<r1::BufferAttr>((*region.getBuffers())[number]);
     auto type = cast<RankedTensorType>(value.getType());
     Value base = buffer.getLogits()
@@ -106,7 +87,7 @@ LogicalResult PhaseLowering::placeValues(Kernel &k) {
       if (!type || k.hasRows(operand) ||
           k.region->isAncestor(operand.getParentBlock()->getParentOp()))
         continue;
-      Value origin = streamOrigin(operand);
+      Value origin = r1::getStreamOrigin(operand);
       if (isa<BlockArgument>(origin))
         placeArgument(k, origin);
       else if (failed(place(operand, operand)))

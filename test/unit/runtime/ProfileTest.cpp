@@ -83,12 +83,18 @@ TEST(Profile, GivesTimesOfAllThreads) {
   EXPECT_FALSE(trace[5].contains("args"));
 }
 
-/// One region that does something of everything.
-static abi::Model modelOf(const abi::Region &region) {
+/// The rates of prefill in a model of one region, which ran once.
+static std::vector<RegionRate> ratesOf(const abi::Region &region,
+                                       const abi::RegionTime &time,
+                                       const DevicePeaks &peaks,
+                                       const StepLoad &load) {
   abi::Model model = sputnik_model;
   model.regions = &region;
   model.regionCount = 1;
-  return model;
+  Result<Profile> profile = Profile::create(model, 1);
+  EXPECT_TRUE(profile);
+  note(*profile->threads(), time);
+  return rateRegions(*profile, peaks, {}, load);
 }
 
 TEST(RegionRates, LeaveTheLaunchOutAndTakeTheNearerLimit) {
@@ -99,12 +105,9 @@ TEST(RegionRates, LeaveTheLaunchOutAndTakeTheNearerLimit) {
                               .positionBytes = 10,
                               .positionMacs = 3,
                               .perOutput = 0};
-  const abi::Model model = modelOf(region);
-  Result<Profile> profile = Profile::create(model, 1);
-  ASSERT_TRUE(profile);
-  note(*profile->threads(), {1000, 6000, 0, 0});
   const std::vector<RegionRate> rates =
-      rateRegions(*profile, {1e9, 1e12, 1e-6}, {}, {.rows = 4, .positions = 50});
+      ratesOf(region, {1000, 6000, 0, 0}, {1e9, 1e12, 1e-6},
+              {.rows = 4, .positions = 50});
   ASSERT_EQ(rates.size(), 1u);
   // 1500 bytes and 4 rows of 650 multiply-adds in 4 us.
   EXPECT_DOUBLE_EQ(rates[0].microseconds, 5);
@@ -128,12 +131,9 @@ TEST(RegionRates, CountOneRowWhereOnlyOutputsCount) {
                               .positionBytes = 0,
                               .positionMacs = 0,
                               .perOutput = 1};
-  const abi::Model model = modelOf(region);
-  Result<Profile> profile = Profile::create(model, 1);
-  ASSERT_TRUE(profile);
-  note(*profile->threads(), {1000, 3000, 0, abi::kNoLayer});
   const std::vector<RegionRate> rates =
-      rateRegions(*profile, {1e9, 1e12, 0}, {}, {.rows = 64, .positions = 32});
+      ratesOf(region, {1000, 3000, 0, abi::kNoLayer}, {1e9, 1e12, 0},
+              {.rows = 64, .positions = 32});
   ASSERT_EQ(rates.size(), 1u);
   EXPECT_NEAR(rates[0].operationsPerSecond, 2 * 1000 / 2e-6, 1);
 }

@@ -3,6 +3,7 @@
 #ifndef SPUTNIK_TEST_UNIT_RUNTIME_TEMPORARYFOLDER_H
 #define SPUTNIK_TEST_UNIT_RUNTIME_TEMPORARYFOLDER_H
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -17,7 +18,11 @@ public:
   TemporaryFolder() {
     std::string name =
         (std::filesystem::temp_directory_path() / "sputnik-XXXXXX").string();
-    folder = mkdtemp(name.data());
+    if (!mkdtemp(name.data())) {
+      std::perror(name.c_str());
+      std::abort();
+    }
+    folder = name;
   }
   ~TemporaryFolder() { std::filesystem::remove_all(folder); }
 
