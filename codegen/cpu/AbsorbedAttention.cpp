@@ -184,5 +184,7 @@ void AbsorbedAttention::emit() {
 }
 
 void sputnik::cpu::emitAbsorbedAttention(Phase &p, r1::LatentAttentionOp op) {
+  int64_t mark = p.scratchMark();
   AbsorbedAttention(p, op).emit();
+  p.restoreScratch(mark);
 }

@@ -179,5 +179,7 @@ void ExpandedAttention::emit() {
 }
 
 void sputnik::cpu::emitExpandedAttention(Phase &p, r1::LatentAttentionOp op) {
+  int64_t mark = p.scratchMark();
   ExpandedAttention(p, op).emit();
+  p.restoreScratch(mark);
 }

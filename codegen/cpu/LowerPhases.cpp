@@ -228,7 +228,7 @@ LogicalResult PhaseEmitter::emitKernel(r1::RegionOp region) {
       else if (p.attr.getKind() == r1::PhaseKind::Prefill)
         emitPrefillAttention(p, region, attention);
       else
-        emitAttention(p, region, attention);
+        emitDecodeAttention(p, region, attention);
       return success();
     }
     if (auto product = dyn_cast<r1::ProductInterface>(op))
@@ -277,8 +277,12 @@ LogicalResult PhaseEmitter::emitProduct(r1::ProductInterface product) {
       return op.emitOpError("no kernel returns its result");
   } else {
     auto attention = cast<r1::LatentAttentionOp>(product.getOperation());
-    packed ? emitLatentAttention(p, attention)
-           : emitPlainLatentAttention(p, attention);
+    if (!packed)
+      emitPlainLatentAttention(p, attention);
+    else if (attention.getForm() == r1::LatentForm::Absorbed)
+      emitAbsorbedAttention(p, attention);
+    else
+      emitExpandedAttention(p, attention);
   }
   return success();
 }

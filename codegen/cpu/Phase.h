@@ -114,8 +114,8 @@ void emitPlainLinear(Phase &phase, r1::RegionOp region, r1::LinearOp linear);
 void emitPackedLinear(Phase &phase, r1::RegionOp region, r1::LinearOp linear);
 void emitPlainAttention(Phase &phase, r1::RegionOp region,
                         r1::AttentionOp attention);
-void emitAttention(Phase &phase, r1::RegionOp region,
-                   r1::AttentionOp attention);
+void emitDecodeAttention(Phase &phase, r1::RegionOp region,
+                         r1::AttentionOp attention);
 void emitPrefillAttention(Phase &phase, r1::RegionOp region,
                           r1::AttentionOp attention);
 
@@ -125,7 +125,6 @@ void emitPlainExpertsDown(Phase &phase, r1::ExpertsDownOp op);
 void emitPackedExpertsUp(Phase &phase, r1::ExpertsUpOp op);
 void emitPackedExpertsDown(Phase &phase, r1::ExpertsDownOp op);
 void emitPlainLatentAttention(Phase &phase, r1::LatentAttentionOp op);
-void emitLatentAttention(Phase &phase, r1::LatentAttentionOp op);
 void emitAbsorbedAttention(Phase &phase, r1::LatentAttentionOp op);
 void emitExpandedAttention(Phase &phase, r1::LatentAttentionOp op);
 

@@ -1,4 +1,4 @@
-//===- AttentionKernel.cpp - Attention over the cache ---------------------===//
+//===- DecodeAttention.cpp - Attention of a few rows ----------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The query heads of a group are rows of two small products, so that each key
@@ -40,9 +40,9 @@ struct Sums {
   Value values;         ///< [group][dim] f32.
 };
 
-class AttentionKernel {
+class DecodeAttention {
 public:
-  AttentionKernel(Phase &p, r1::RegionOp region, r1::AttentionOp op);
+  DecodeAttention(Phase &p, r1::RegionOp region, r1::AttentionOp op);
 
   void emit();
 
@@ -120,7 +120,7 @@ static int64_t chooseSpans(r1::TargetAttr target, int64_t heads) {
   return llvm::divideCeil(4 * target.getCores(), heads);
 }
 
-AttentionKernel::AttentionKernel(Phase &p, r1::RegionOp region,
+DecodeAttention::DecodeAttention(Phase &p, r1::RegionOp region,
                                  r1::AttentionOp op)
     : p(p), op(op), cache(op.getCache().getType()), dim(cache.getDim()),
       heads(cache.getHeads()),
@@ -142,7 +142,7 @@ static int64_t registersPerVector(r1::TargetAttr target) {
 }
 
 /// The query's products with 16 keys: [panel * group + head].
-SmallVector<Value> AttentionKernel::multiplyFloats(Value keys,
+SmallVector<Value> DecodeAttention::multiplyFloats(Value keys,
                                                    int64_t panels) {
   Type element = cache.getElement();
   int64_t bytes = p.bytesOf(element), panelBytes = cache.getKeyPanelBytes();
@@ -168,7 +168,7 @@ SmallVector<Value> AttentionKernel::multiplyFloats(Value keys,
 }
 
 /// The same of keys that are bytes.
-SmallVector<Value> AttentionKernel::multiplyBytes(Value keys,
+SmallVector<Value> DecodeAttention::multiplyBytes(Value keys,
                                                   int64_t panels) const {
   SmallVector<Value> rows;
   Value base = byteKeys->roundsQueries() ? rounded : query;
@@ -179,7 +179,7 @@ SmallVector<Value> AttentionKernel::multiplyBytes(Value keys,
   });
 }
 
-void AttentionKernel::prefetch(Value ptr, int64_t size,
+void DecodeAttention::prefetch(Value ptr, int64_t size,
                                int64_t blockBytes) const {
   for (int64_t line = 0; line < size; line += 64)
     LLVM::Prefetch::create(p.b, p.loc, p.at(ptr, blockBytes + line), /*rw=*/0,
@@ -188,7 +188,7 @@ void AttentionKernel::prefetch(Value ptr, int64_t size,
 
 /// probabilities[g][i] = scaled score of position block + i, -inf behind the
 /// last; biggest[g] the maximum in each lane.
-void AttentionKernel::emitScores(Value block, Value panels) {
+void DecodeAttention::emitScores(Value block, Value panels) {
   int64_t together = std::max<int64_t>(1, (byteKeys ? 12 : 4) / group);
   Value lane = laneIndices(p);
   Value minusInfinity =
@@ -230,7 +230,7 @@ void AttentionKernel::emitScores(Value block, Value panels) {
 /// Turns scores into probabilities relative to the new maximum and rescales what
 /// was gathered so far. Values that are bytes have their scales in the
 /// probabilities afterwards.
-void AttentionKernel::emitSoftmax(const Sums &sums, Value block,
+void DecodeAttention::emitSoftmax(const Sums &sums, Value block,
                                   Value panels) {
   int64_t lanes = std::gcd(dim, kPanel);
   p.loop(p.i64(0), p.i64(group), 1, [&](Value g) {
@@ -270,7 +270,7 @@ void AttentionKernel::emitSoftmax(const Sums &sums, Value block,
 }
 
 /// sums.values[g] += sum over the block of probability * value.
-void AttentionKernel::emitWeightedValues(const Sums &state, Value block,
+void DecodeAttention::emitWeightedValues(const Sums &state, Value block,
                                          Value count) {
   int64_t lanes = std::gcd(dim, kPanel), vectors = dim / lanes;
   int64_t budget = p.target.getVectorRegisters() * 3 / 4 /
@@ -319,7 +319,7 @@ void AttentionKernel::emitWeightedValues(const Sums &state, Value block,
     chunk(p.i64(whole * lanes), vectors - whole);
 }
 
-void AttentionKernel::beginItem(const Item &item) {
+void DecodeAttention::beginItem(const Item &item) {
   stored.emplace(p, cache, p.index(op.getSlots(), item.row), op.getLayer(),
                  item.head);
   length = lengthOf(item);
@@ -328,14 +328,14 @@ void AttentionKernel::beginItem(const Item &item) {
     roundQuery();
 }
 
-void AttentionKernel::roundQuery() {
+void DecodeAttention::roundQuery() {
   p.loop(p.i64(0), p.i64(group), 1, [&](Value g) {
     byteKeys->storeQuery(p.at(query, p.mul(g, dim * 4)),
                       p.at(rounded, p.mul(g, byteKeys->getQueryBytes())));
   });
 }
 
-void AttentionKernel::clear(const Sums &sums) {
+void DecodeAttention::clear(const Sums &sums) {
   p.loop(p.i64(0), p.i64(group), 1, [&](Value g) {
     p.store(p.f32(kLowest), p.at(sums.maxima, p.mul(g, 4)), 4);
     p.store(p.f32(0.0f), p.at(sums.totals, p.mul(g, 4)), 4);
@@ -347,7 +347,7 @@ void AttentionKernel::clear(const Sums &sums) {
 }
 
 /// Adds positions [first, end) to what the sums know; `first` begins a block.
-void AttentionKernel::gather(const Sums &sums, Value first, Value end) {
+void DecodeAttention::gather(const Sums &sums, Value first, Value end) {
   p.loop(first, end, kBlock, [&](Value block) {
     Value count = p.min(p.i64(kBlock), p.sub(end, block));
     Value panels = p.ceilDiv(count, kPanel);
@@ -357,7 +357,7 @@ void AttentionKernel::gather(const Sums &sums, Value first, Value end) {
   });
 }
 
-void AttentionKernel::store(const Item &item, const Sums &sums) {
+void DecodeAttention::store(const Item &item, const Sums &sums) {
   int64_t lanes = std::gcd(dim, kPanel), bytes = p.bytesOf(out.element);
   Value result = p.at(p.rowPtr(out, item.row),
                       p.mul(item.head, group * dim * bytes));
@@ -374,7 +374,7 @@ void AttentionKernel::store(const Item &item, const Sums &sums) {
   });
 }
 
-void AttentionKernel::emitWhole(const Item &item) {
+void DecodeAttention::emitWhole(const Item &item) {
   int64_t mark = p.scratchMark();
   Sums sums = sumsAt(p.allocateScratch(sumsBytes()));
   beginItem(item);
@@ -385,7 +385,7 @@ void AttentionKernel::emitWhole(const Item &item) {
 }
 
 /// Sums of the spans of an item, `first` being those of the first span.
-void AttentionKernel::mergeSpans(const Item &item, Value first) {
+void DecodeAttention::mergeSpans(const Item &item, Value first) {
   int64_t mark = p.scratchMark();
   Sums merged = sumsAt(p.allocateScratch(sumsBytes()));
   clear(merged);
@@ -420,7 +420,7 @@ void AttentionKernel::mergeSpans(const Item &item, Value first) {
   p.restoreScratch(mark);
 }
 
-void AttentionKernel::emitSpans() {
+void DecodeAttention::emitSpans() {
   Value found =
       p.allocateShared(p.attr.getMaxRows() * heads * spans * sumsBytes());
   Value items = p.mul(in.count, heads);
@@ -442,7 +442,7 @@ void AttentionKernel::emitSpans() {
   });
 }
 
-void AttentionKernel::emit() {
+void DecodeAttention::emit() {
   if (spans > 1)
     emitSpans();
   else
@@ -450,57 +450,9 @@ void AttentionKernel::emit() {
            [&](Value index) { emitWhole(itemAt(index)); });
 }
 
-void sputnik::cpu::emitAttention(Phase &p, r1::RegionOp region,
-                                 r1::AttentionOp attention) {
+void sputnik::cpu::emitDecodeAttention(Phase &p, r1::RegionOp region,
+                                       r1::AttentionOp attention) {
   int64_t mark = p.scratchMark();
-  AttentionKernel(p, region, attention).emit();
+  DecodeAttention(p, region, attention).emit();
   p.restoreScratch(mark);
-}
-
-void sputnik::cpu::emitPlainAttention(Phase &p, r1::RegionOp region,
-                                      r1::AttentionOp op) {
-  r1::KVCacheType cache = op.getCache().getType();
-  int64_t dim = cache.getDim();
-  const Rows in = p.rows(op.getQuery()), out = p.rows(op.getResult());
-  int64_t heads = in.features / dim, group = heads / cache.getHeads();
-  p.loop(p.thread, p.mul(in.count, heads), p.threads, [&](Value item) {
-    Value row = p.div(item, heads), head = p.rem(item, heads);
-    CacheHead stored(p, cache, p.index(op.getSlots(), row), op.getLayer(),
-                     p.div(head, group));
-    Value length = p.add(p.index(op.getPositions(), row), 1);
-    Value offset = p.mul(head, dim * 4);
-    Value q = p.at(p.rowPtr(in, row), offset);
-    Value y = p.at(p.rowPtr(out, row), offset);
-    auto score = [&](Value position) {
-      Value sum = p.loop(
-          p.i64(0), p.i64(dim), 1, {p.f32(0.0f)},
-          [&](Value d, ValueRange sums) -> SmallVector<Value> {
-            Value a = p.load(p.f32Type(), p.at(q, p.mul(d, 4)), 4);
-            return {p.addf(sums[0], p.mulf(a, stored.loadKey(position, d)))};
-          })[0];
-      return p.mulf(sum, p.f32(op.getScale().convertToFloat()));
-    };
-    Value peak = p.loop(p.i64(0), length, 1, {p.f32(kLowest)},
-                        [&](Value position, ValueRange m) -> SmallVector<Value> {
-                          return {p.maxf(m[0], score(position))};
-                        })[0];
-    p.loop(p.i64(0), p.i64(dim), 1, [&](Value d) {
-      p.store(p.f32(0.0f), p.at(y, p.mul(d, 4)), 4);
-    });
-    Value total = p.loop(
-        p.i64(0), length, 1, {p.f32(0.0f)},
-        [&](Value position, ValueRange sums) -> SmallVector<Value> {
-          Value e = p.exp(p.subf(score(position), peak));
-          p.loop(p.i64(0), p.i64(dim), 1, [&](Value d) {
-            Value v = stored.loadValue(position, d);
-            Value at = p.at(y, p.mul(d, 4));
-            p.store(p.addf(p.load(p.f32Type(), at, 4), p.mulf(e, v)), at, 4);
-          });
-          return {p.addf(sums[0], e)};
-        })[0];
-    p.loop(p.i64(0), p.i64(dim), 1, [&](Value d) {
-      Value at = p.at(y, p.mul(d, 4));
-      p.store(p.divf(p.load(p.f32Type(), at, 4), total), at, 4);
-    });
-  });
 }
