@@ -19,7 +19,7 @@ inline double expNonPositive(double x) {
   constexpr double ln2Low = 1.90821492927058770002e-10;
   if (!(x >= -700.0))
     return 0.0;
-  const auto exponent = static_cast<int64_t>(x * log2e - 0.5);
+  const auto exponent = static_cast<int32_t>(x * log2e - 0.5);
   const auto power = static_cast<double>(exponent);
   const double rest = (x - power * ln2High) - power * ln2Low;
   // Taylor series; |rest| <= 0.35, so that the next term is below 2^-53.
@@ -38,7 +38,7 @@ inline double expNonPositive(double x) {
   sum = sum * rest + 1.0;
   sum = sum * rest + 1.0;
   return sum *
-         std::bit_cast<double>(static_cast<uint64_t>(exponent + 1023) << 52);
+         std::bit_cast<double>(static_cast<uint64_t>(static_cast<uint32_t>(exponent + 1023)) << 52);
 }
 
 } // namespace sputnik::rt

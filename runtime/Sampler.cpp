@@ -1,7 +1,6 @@
 //===- Sampler.cpp - Picks the next token from a row of logits ------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/Sampler.h"
-#include "runtime/Abi.h"
 #include "runtime/Exponential.h"
 
 #include <algorithm>
@@ -29,39 +28,37 @@ Error Sampler::infinite(bool positive) {
 Result<uint64_t> Sampler::process(std::span<const float> logits) {
   logits = logits.first(std::min(
       logits.size(), static_cast<size_t>(std::max<int64_t>(idCount, 0))));
-  int32_t best = -1;
-  float largest = -INFINITY;
-  for (size_t id = 0; id < logits.size(); ++id) {
-    if (std::isnan(logits[id]))
-      return notANumber(static_cast<int64_t>(id));
-    if (logits[id] > largest) {
-      largest = logits[id];
-      best = static_cast<int32_t>(id);
-    }
+  const LargestLogit largest = findLargest(logits);
+  if (largest.hasNaN) {
+    const auto isNaN = [](float logit) { return std::isnan(logit); };
+    return notANumber(std::find_if(logits.begin(), logits.end(), isNaN) -
+                      logits.begin());
   }
-  if (!std::isfinite(largest))
-    return infinite(largest > 0);
+  if (!std::isfinite(largest.value))
+    return infinite(largest.value > 0);
   if (options.temperature <= 0) {
-    candidates.assign(1, {1, largest, best});
+    candidates.assign(1, {1, largest.value, largest.id});
     return uint64_t(1);
   }
 
+  weights.weigh(logits, largest.value, options.temperature);
+  uint64_t sum = weights.sum(), floor = 1;
+  const auto reaching = [&] {
+    return static_cast<uint64_t>(std::max(options.topP, 0.0) *
+                                 static_cast<double>(sum));
+  };
+  const bool takesFew = options.topK > 0 &&
+                        static_cast<size_t>(options.topK) < weights.count();
+  // All tokens below this weight have less than 1 - p together, so that the
+  // others reach p without them.
+  if (!takesFew && options.topP < 1)
+    floor = std::max<uint64_t>(
+        (sum - reaching()) / (2 * weights.count()), 1);
   candidates.clear();
-  uint64_t sum = 0;
-  for (size_t id = 0; id < logits.size(); ++id) {
-    const double distance =
-        (static_cast<double>(logits[id]) - static_cast<double>(largest)) /
-        options.temperature;
-    if (!(distance >= -abi::kLargestDistance))
-      continue;
-    const auto weight = static_cast<uint64_t>(
-        expNonPositive(distance) * abi::kLargestWeight + 0.5);
-    sum += weight;
-    if (weight)
-      candidates.push_back({weight, logits[id], static_cast<int32_t>(id)});
-  }
-  if (options.topK > 0 &&
-      static_cast<size_t>(options.topK) < candidates.size()) {
+  weights.forHeavy(floor, [&](int32_t id, uint64_t weight) {
+    candidates.push_back({weight, logits[static_cast<size_t>(id)], id});
+  });
+  if (takesFew) {
     std::nth_element(candidates.begin(), candidates.begin() + options.topK - 1,
                      candidates.end(), precedes);
     candidates.resize(static_cast<size_t>(options.topK));
@@ -71,17 +68,7 @@ Result<uint64_t> Sampler::process(std::span<const float> logits) {
   }
   if (options.topP >= 1)
     return sum;
-
-  const auto needed =
-      static_cast<uint64_t>(std::max(options.topP, 0.0) *
-                            static_cast<double>(sum));
-  // All tokens below this weight have less than 1 - p together, so that the
-  // others reach p without them.
-  const uint64_t floor = (sum - needed) / (2 * candidates.size());
-  std::erase_if(candidates, [floor](const Candidate &candidate) {
-    return candidate.weight < floor;
-  });
-  const Reached kept = reach(std::max<uint64_t>(needed, 1) - 1);
+  const Reached kept = reach(std::max<uint64_t>(reaching(), 1) - 1);
   candidates.resize(kept.count);
   return kept.weight;
 }

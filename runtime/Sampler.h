@@ -3,6 +3,7 @@
 #ifndef SPUTNIK_RUNTIME_SAMPLER_H
 #define SPUTNIK_RUNTIME_SAMPLER_H
 
+#include "runtime/LogitWeights.h"
 #include "runtime/Random.h"
 #include "runtime/Result.h"
 
@@ -90,6 +91,7 @@ private:
   const SamplingOptions options;
   const int64_t idCount;
   Random random;
+  LogitWeights weights;
   std::vector<Candidate> candidates;
 };
 

@@ -12,6 +12,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   ImageSegment.cpp
   Interrupt.cpp
   KvCache.cpp
+  LogitWeights.cpp
   MachineProbe.cpp
   Mapping.cpp
   ModelInfo.cpp
