@@ -21,6 +21,9 @@ using namespace sputnik::cpu;
 namespace {
 
 constexpr int64_t kPanel = DotPrimitive::kPanel;
+/// Rows up to which reading packed panels for each row takes less time than
+/// unpacking them.
+constexpr int64_t kFewOutputs = 4;
 
 class LinearKernel {
 public:
@@ -49,10 +52,6 @@ public:
     if (headSize)
       panelsPerUnit = headSize / kPanel;
     tile = chooseTile(p.target, p.attr.getKind(), encoding.getBlock());
-    if (this->dot.canUseTiles(p.target, p.attr, columns)) {
-      this->dot.useTiles();
-      tile = {4, TileDot::kRows};
-    }
   }
 
   void emit();
@@ -63,14 +62,15 @@ private:
   /// first cache while all rows go by.
   bool usesSlabs() const {
     return p.attr.getKind() == r1::PhaseKind::Prefill &&
-           (dot.unpacks() || dot.usesTiles());
+           (dot.unpacks() || usesTileRegisters());
   }
-  /// Whether a step has so few rows that each panel is read once.
-  bool readsOnce() const {
-    return p.attr.getKind() != r1::PhaseKind::Prefill;
+  bool usesTileRegisters() const {
+    return dot.canUseTiles(p.target, p.attr, columns);
   }
   void emitSlabUnit(SlabProduct &product, Value index, int64_t unit);
   void emitSlabs();
+  void emitFewOutputs();
+  void emitUnits();
   TileSums emitTile(Value panel, int64_t panelCount, Value firstRow,
                     int64_t rowCount);
   Value biasAt(Value panel);
@@ -91,6 +91,8 @@ private:
   int64_t panelsPerUnit = 1, headSize = 0;
   SmallVector<Operation *> prologue, epilogue;
   Tile tile;
+  /// Whether each panel is read from memory once, and not from a cache.
+  bool streams = p.attr.getKind() != r1::PhaseKind::Prefill;
   Rows input;
   Value weight, bias;
   /// Panels whose sums for all rows are formed together, where panels are
@@ -135,7 +137,7 @@ TileSums LinearKernel::emitTile(Value panel, int64_t panelCount, Value firstRow,
     for (int64_t i = done; i < std::min(done + tile.panels, panelCount); ++i)
       addresses.push_back(p.at(base, i * panelBytes));
     llvm::append_range(sums, emitPanelTile(p, dot, columns, addresses, rows,
-                                          readsOnce()));
+                                          streams));
   }
   return sums;
 }
@@ -166,6 +168,13 @@ void LinearKernel::emitSlabUnit(SlabProduct &product, Value index,
 }
 
 void LinearKernel::emitSlabs() {
+  Tile tile = this->tile;
+  DotPrimitive dot = this->dot;
+  if (usesTileRegisters()) {
+    dot.useTiles();
+    tile = {4, TileDot::kRows};
+  }
+  dot.prepare(p);
   unitPanels = headSize ? panelsPerUnit
                         : llvm::alignTo(tile.panels, panelsPerUnit);
   SlabProduct product(p, dot, input, columns, panelBytes, unitPanels, tile);
@@ -368,19 +377,38 @@ void LinearKernel::emit() {
   if (linear.getBiasAttr())
     bias = p.weightPtr(linear, linear.getBiasAttr(), linear.getLayer());
   input = emitPrologue();
-  dot.prepare(p);
-  if (usesSlabs()) {
+  if (!usesSlabs()) {
+    emitUnits();
+  } else if (!r1::countsOutputs(linear.getInput())) {
     emitSlabs();
   } else {
-    auto [first, last] =
-        p.share(p.i64(llvm::divideCeil(panels, panelsPerUnit)));
-    if (headSize)
-      emitHeads(first, last);
-    else
-      emitRegisterPanels(p.mul(first, panelsPerUnit),
-                         p.mul(last, panelsPerUnit));
+    // A chunk of a prompt has the output of its last row, or none.
+    Value many = p.less(p.i64(kFewOutputs), input.count);
+    p.ifThen(p.equal(many, p.splat(p.b.getI1Type(), 0)),
+             [&] { emitFewOutputs(); });
+    p.ifThen(many, [&] { emitSlabs(); });
   }
   p.restoreScratch(mark);
+}
+
+void LinearKernel::emitUnits() {
+  dot.prepare(p);
+  auto [first, last] = p.share(p.i64(llvm::divideCeil(panels, panelsPerUnit)));
+  if (headSize)
+    emitHeads(first, last);
+  else
+    emitRegisterPanels(p.mul(first, panelsPerUnit), p.mul(last, panelsPerUnit));
+}
+
+/// As decode does it, a row at a time.
+void LinearKernel::emitFewOutputs() {
+  LinearKernel few(*this);
+  bool blocks = r1::getEncoding(r1::lookupWeightType(linear,
+                                                     linear.getWeightAttr()))
+                    .getBlock();
+  few.tile = chooseTile(p.target, r1::PhaseKind::Decode, blocks);
+  few.streams = true;
+  few.emitUnits();
 }
 
 void sputnik::cpu::emitPackedLinear(Phase &phase, r1::RegionOp region,

@@ -68,16 +68,18 @@ TEST_P(LinearTargetTest, OddBoth) { checkShape(257, 129); }
 TEST_P(LinearTargetTest, SeveralActivationScales) { checkShape(80, 600); }
 
 TEST_P(LinearTest, HeadReadsTheWantedRows) {
-  for (int64_t outputs : {40, 77}) {
-    const std::string suffix = std::to_string(outputs);
-    const Matrix x = table("x" + suffix, rows, 33);
-    const Matrix w = weight("w" + suffix, outputs, 33);
-    GraphText g = graph();
-    auto selected = g.selectOutputs(g.embed("x" + suffix, rows, 33));
-    check(g.finish(g.linear(selected, "w" + suffix, outputs)),
-          linear(staged(x, r1::PhaseKind::Decode), w),
-          linear(staged(x, r1::PhaseKind::Prefill), w), tolerance);
-  }
+  for (int64_t outputs : {40, 77})
+    for (int64_t count : {rows, int64_t(4), int64_t(1)}) {
+      const std::string suffix =
+          std::to_string(outputs) + "_" + std::to_string(count);
+      const Matrix x = table("x" + suffix, count, 33);
+      const Matrix w = weight("w" + suffix, outputs, 33);
+      GraphText g = graph();
+      auto selected = g.selectOutputs(g.embed("x" + suffix, count, 33));
+      check(g.finish(g.linear(selected, "w" + suffix, outputs)),
+            linear(staged(x, r1::PhaseKind::Decode), w),
+            linear(staged(x, r1::PhaseKind::Prefill), w), tolerance);
+    }
 }
 
 TEST_P(LinearTest, NormBefore) {
