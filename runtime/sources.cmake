@@ -14,6 +14,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   KvCache.cpp
   MachineProbe.cpp
   Mapping.cpp
+  Memory.cpp
   ModelInfo.cpp
   Profile.cpp
   PromptLookup.cpp
@@ -24,6 +25,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   ThinkingText.cpp
   ThreadPool.cpp
   TilePermission.cpp
+  WeightPages.cpp
   chat/ChatMessages.cpp
   chat/ChatTemplate.cpp
   chat/RenderCommand.cpp

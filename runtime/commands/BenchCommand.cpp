@@ -11,6 +11,7 @@
 #include "runtime/Clock.h"
 #include "runtime/Files.h"
 #include "runtime/Generate.h"
+#include "runtime/Memory.h"
 #include "runtime/Profile.h"
 #include "runtime/Random.h"
 #include "runtime/RegionRates.h"
@@ -20,7 +21,6 @@
 #include "runtime/commands/Prompt.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 namespace sputnik::rt {
@@ -33,21 +33,6 @@ static double median(std::vector<double> values) {
   const size_t middle = values.size() / 2;
   return values.size() % 2 ? values[middle]
                            : (values[middle - 1] + values[middle]) / 2;
-}
-
-/// Anonymous memory of this process that is in use now, in bytes.
-static std::optional<uint64_t> residentAnonymousBytes() {
-  FILE *file = std::fopen("/proc/self/status", "re");
-  if (!file)
-    return std::nullopt;
-  std::optional<uint64_t> bytes;
-  char line[256];
-  unsigned long long kilobytes;
-  while (!bytes && std::fgets(line, sizeof(line), file))
-    if (std::sscanf(line, "RssAnon: %llu kB", &kilobytes) == 1)
-      bytes = kilobytes * 1024;
-  std::fclose(file);
-  return bytes;
 }
 
 /// The median of a / (b * c) in each round.
@@ -271,6 +256,9 @@ static std::string describe(const Engine &engine, const Lengths &lengths,
       device ? format("GPU: %s\n", quotable(device).c_str())
              : format("threads: %lld\n",
                       static_cast<long long>(engine.pool().size()));
+  if (engine.weightNodes() > 1)
+    text += format("weights on %lld nodes\n",
+                   static_cast<long long>(engine.weightNodes()));
   text += format(
       "prefill of %lld tokens: %.1f tokens/s, %.1f%% of the %.3f TOPS of the "
       "%s\n"
@@ -305,7 +293,7 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
     tokenizer = *opened;
   }
   Result<std::unique_ptr<Engine>> engine =
-      Engine::create(program, options.threads, Bench::slots);
+      Engine::create(program, options.resources, Bench::slots);
   if (!engine)
     return engine.error();
   std::optional<Profile> profile;
@@ -377,6 +365,7 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
         {"rss_anon_bytes", nullptr},
         {"cache_bytes_per_token", figures.cacheBytes},
         {"threads", (*engine)->pool().size()},
+        {"nodes", (*engine)->weightNodes()},
         {"prompt", lengths->prompt},
         {"gen", lengths->gen},
         {"context", lengths->context},
