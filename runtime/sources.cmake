@@ -30,6 +30,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   chat/ChatTemplate.cpp
   chat/RenderCommand.cpp
   commands/BenchCommand.cpp
+  commands/BenchTokens.cpp
   commands/ChatCommand.cpp
   commands/CommandLine.cpp
   commands/DraftChoice.cpp

@@ -293,8 +293,13 @@ void Grammar::addMeasures() {
   bench =
       addCommand("bench", "Measure speed, and the machine's limits beside it");
   bench
+      ->add_option("-f", benchOptions.file,
+                   "File with a text to read and continue in place of random "
+                   "tokens; -: standard input")
+      ->type_name("FILE");
+  bench
       ->add_option("--prompt", benchOptions.prompt,
-                   "Tokens to prefill (default: 512)")
+                   "Tokens to prefill (default: those of the text, else 512)")
       ->transform(atLeast(1))
       ->type_name("N");
   bench->add_option("--gen", benchOptions.gen, "Tokens to decode (default: 64)")
@@ -302,7 +307,8 @@ void Grammar::addMeasures() {
       ->type_name("N");
   bench
       ->add_option("--context", benchOptions.context,
-                   "Decode with this many tokens in the cache (default: 0)")
+                   "Decode with this many tokens in the cache (default: those "
+                   "of the text, else 0)")
       ->transform(atLeast(0))
       ->type_name("N");
   bench

@@ -63,9 +63,10 @@ struct ScoreOptions {
 };
 
 struct BenchOptions {
+  std::optional<std::string> file; ///< Of a text; `-`: standard input.
   std::optional<int64_t> prompt;
   std::optional<int64_t> gen;
-  int64_t context = 0;
+  std::optional<int64_t> context;
   int64_t repeat = 3;
   std::optional<std::string> draft; ///< Value of --draft.
   std::optional<std::string> profile; ///< File for a trace.
