@@ -69,6 +69,15 @@ StepRunner::create(const abi::Model &model, int64_t threads, int64_t slots) {
 void StepRunner::run(const abi::Phase &phase, const StepRows &rows,
                      const uint8_t *weights, float *logits,
                      abi::ThreadProfile *profile) {
+  run(phase, rows,
+      std::vector<const uint8_t *>(static_cast<size_t>(threadPool->size()),
+                                   weights),
+      logits, profile);
+}
+
+void StepRunner::run(const abi::Phase &phase, const StepRows &rows,
+                     llvm::ArrayRef<const uint8_t *> weights, float *logits,
+                     abi::ThreadProfile *profile) {
   const abi::Step step = {
       .tokens = rows.tokens.data(),
       .slots = rows.slots.data(),
@@ -77,7 +86,7 @@ void StepRunner::run(const abi::Phase &phase, const StepRows &rows,
       .logits = logits,
       .rows = static_cast<int64_t>(rows.tokens.size()),
       .numOutputs = static_cast<int64_t>(rows.outputs.size()),
-      .weights = weights,
+      .weights = nullptr,
       .arena = arena.data(),
       .caches = pointers.data(),
       .barrier = &barrier,
@@ -85,6 +94,8 @@ void StepRunner::run(const abi::Phase &phase, const StepRows &rows,
       .observed = nullptr,
   };
   threadPool->parallel([&](int64_t thread, int64_t threads) {
-    phase.run(&step, thread, threads);
+    abi::Step own = step;
+    own.weights = weights[static_cast<size_t>(thread)];
+    phase.run(&own, thread, threads);
   });
 }

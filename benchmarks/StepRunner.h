@@ -8,6 +8,7 @@
 #include "runtime/Mapping.h"
 #include "runtime/ThreadPool.h"
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/Error.h"
 
 #include <memory>
@@ -41,6 +42,11 @@ public:
   /// null.
   void run(const abi::Phase &phase, const StepRows &rows,
            const uint8_t *weights, float *logits,
+           abi::ThreadProfile *profile = nullptr);
+
+  /// The same with weights of its own for each thread.
+  void run(const abi::Phase &phase, const StepRows &rows,
+           llvm::ArrayRef<const uint8_t *> weights, float *logits,
            abi::ThreadProfile *profile = nullptr);
 
   rt::ThreadPool &pool() { return *threadPool; }

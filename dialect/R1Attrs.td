@@ -230,8 +230,9 @@ def R1_PartitionAttr : R1_Attr<"Partition", "partition"> {
     * `heads_and_tokens`: (row, KV head) pairs, or spans of their positions, are
       dealt out.
     * `heads`: each thread takes a range of `granule` heads, for all rows.
-    * `experts`: experts, and ranges of their features in units of `granule`,
-      are dealt out so that each thread multiplies as many rows.
+    * `experts`: each thread takes a range of each expert's features, in units of
+      `granule` rows of its matrix, such that all multiply as many rows; in
+      prefill, a range of the features of all experts.
 
     ```mlir
     #r1.partition<features, granule = 128>

@@ -57,8 +57,12 @@ static PartitionAttr choosePartition(RegionOp region) {
   if (!latent.empty())
     return PartitionAttr::get(context, SplitKind::Heads,
                               chooseHeads(*latent.begin()));
-  if (!region.getBody().getOps<ExpertsUpOp>().empty())
-    return PartitionAttr::get(context, SplitKind::Experts, 1);
+  auto up = region.getBody().getOps<ExpertsUpOp>();
+  if (!up.empty()) {
+    std::optional<uint64_t> block = (*up.begin()).getBlock();
+    return PartitionAttr::get(context, SplitKind::Experts,
+                              block ? static_cast<int64_t>(2 * *block) : 1);
+  }
   auto down = region.getBody().getOps<ExpertsDownOp>();
   if (!down.empty()) {
     EncodingAttr encoding = getEncoding(

@@ -16,7 +16,7 @@
 namespace sputnik::abi {
 
 /// Bumped whenever a structure below changes.
-inline constexpr uint32_t kVersion = 5;
+inline constexpr uint32_t kVersion = 6;
 
 /// First bytes of a weight image, followed by the identity of the executable
 /// that it belongs to. Weights start kImageHeaderBytes into the image.
@@ -97,6 +97,20 @@ struct Region {
   /// For each position that a row attends to: bytes of the cache, multiply-adds.
   uint64_t positionBytes, positionMacs;
   uint64_t perOutput;   ///< Whether only rows in Step::outputs count.
+};
+
+/// How threads share a matrix: each layer is `parts` parts one after the other,
+/// of each of which thread t of T reads, in decode, the units from n * t / T to
+/// n * (t + 1) / T, where n is how many there are. Parts are experts, of which a
+/// step reads some; their bounds may be a unit off, so that threads have equal
+/// work.
+struct WeightShare {
+  uint64_t offset;      ///< Of the first layer in the weights.
+  uint64_t layers;
+  uint64_t layerStride; ///< Bytes from one layer to the next.
+  uint64_t parts;
+  uint64_t partBytes;
+  uint64_t unitBytes;   ///< The last unit of a part may be short.
 };
 
 /// One launch of a kernel on a GPU: a grid of `blocks` by tiles of rows. The
@@ -253,7 +267,7 @@ struct Model {
   int64_t maxContext;      ///< Positions a slot's cache holds.
   uint64_t cacheBytes;     ///< Virtual size of one slot's cache, all positions.
   uint64_t cacheBytesPerToken;
-  uint64_t weightBytes;         ///< Size of the packed weights.
+  uint64_t weightBytes; ///< Size of the packed weights, a multiple of 64.
   uint64_t weightBytesPerToken; ///< Weight bytes one decode step reads.
   uint64_t macsPerToken;        ///< Multiply-adds with weights per token, head included.
   uint64_t headMacs;            ///< The head's share: only rows in `outputs` pay it.
@@ -288,6 +302,8 @@ struct Model {
   const KernelImage *images; ///< [imageCount]
   uint64_t imageCount;
   uint64_t observedBytes; ///< Of Step::observed; 0 if the code observes nothing.
+  const WeightShare *shares; ///< [shareCount], of matrices that do not overlap.
+  uint64_t shareCount;
 };
 
 } // namespace sputnik::abi

@@ -35,13 +35,79 @@ static std::vector<int> affinity() {
 
 /// The first line of a small file, empty if it cannot be read.
 static std::string firstLine(const std::string &path) {
-  char line[256] = "";
+  char line[16384] = "";
   if (FILE *file = std::fopen(path.c_str(), "re")) {
     if (!std::fgets(line, sizeof(line), file))
       line[0] = '\0';
     std::fclose(file);
   }
   return std::string(line, std::strcspn(line, "\n"));
+}
+
+/// What is in a list of numbers and ranges as the kernel writes it, "0-3,8".
+/// Nothing after what is not such a list.
+static std::vector<std::pair<long, long>> parseRanges(const std::string &text) {
+  std::vector<std::pair<long, long>> ranges;
+  for (const char *at = text.c_str(); *at;) {
+    char *end;
+    const long first = std::strtol(at, &end, 10);
+    long last = first;
+    if (end == at)
+      break;
+    if (*end == '-') {
+      at = end + 1;
+      last = std::strtol(at, &end, 10);
+      if (end == at)
+        break;
+    }
+    ranges.emplace_back(first, last);
+    if (*end != ',')
+      break;
+    at = end + 1;
+  }
+  return ranges;
+}
+
+/// The processors of `all` by node. Those that no node claims are the first
+/// node's.
+static std::vector<std::vector<int>> findNodes(const std::vector<int> &all,
+                                               const std::string &sysRoot) {
+  const std::string folder = sysRoot + "/devices/system/node/";
+  std::vector<std::vector<int>> nodes;
+  std::vector<int> others = all;
+  for (const auto &[first, last] : parseRanges(firstLine(folder + "online")))
+    for (long node = first; node <= last && !others.empty(); ++node) {
+      const auto ranges = parseRanges(
+          firstLine(folder + "node" + std::to_string(node) + "/cpulist"));
+      std::vector<int> own, rest;
+      for (int cpu : others) {
+        const bool inside = std::any_of(
+            ranges.begin(), ranges.end(), [&](const auto &range) {
+              return range.first <= cpu && cpu <= range.second;
+            });
+        (inside ? own : rest).push_back(cpu);
+      }
+      others = std::move(rest);
+      if (!own.empty())
+        nodes.push_back(std::move(own));
+    }
+  if (nodes.empty())
+    return {all};
+  nodes.front().insert(nodes.front().end(), others.begin(), others.end());
+  return nodes;
+}
+
+size_t Cpus::nodeOf(int cpu) const {
+  for (size_t node = 0; node < nodes.size(); ++node)
+    if (std::find(nodes[node].begin(), nodes[node].end(), cpu) !=
+        nodes[node].end())
+      return node;
+  return 0;
+}
+
+void Cpus::ignoreNodes() {
+  nodes = {all};
+  std::sort(cores.begin(), cores.end());
 }
 
 int64_t Cpus::defaultThreads() const {
@@ -55,6 +121,8 @@ Cpus Cpus::available(const std::string &sysRoot) {
   if (cpus.all.empty())
     cpus.all.push_back(0);
 
+  cpus.nodes = findNodes(cpus.all, sysRoot);
+
   // Processors of one core name the same list of siblings.
   std::vector<std::string> seen;
   for (int cpu : cpus.all) {
@@ -67,6 +135,9 @@ Cpus Cpus::available(const std::string &sysRoot) {
     seen.push_back(siblings);
     cpus.cores.push_back(cpu);
   }
+  std::stable_sort(cpus.cores.begin(), cpus.cores.end(), [&](int a, int b) {
+    return cpus.nodeOf(a) < cpus.nodeOf(b);
+  });
 
   cpus.quota = static_cast<int64_t>(cpus.all.size());
   long long granted = 0, period = 0;

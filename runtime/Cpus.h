@@ -13,8 +13,11 @@ namespace sputnik::rt {
 struct Cpus {
   /// Their numbers, ascending.
   std::vector<int> all;
-  /// One of each physical core. Equal to `all` where the kernel does not say
-  /// which processors share a core.
+  /// The same by the node (NUMA) whose memory they are near to; one list where
+  /// the kernel does not tell nodes apart.
+  std::vector<std::vector<int>> nodes;
+  /// One of each physical core, those of a node one after the other. All
+  /// processors where the kernel does not say which share a core.
   std::vector<int> cores;
   /// How many processors' worth of time a control group grants; `all.size()`
   /// where there is no limit.
@@ -22,6 +25,11 @@ struct Cpus {
 
   /// How many threads to start when nobody asked for a number.
   int64_t defaultThreads() const;
+
+  /// Index into `nodes` of the one that has `cpu`.
+  size_t nodeOf(int cpu) const;
+  /// From now on takes all memory to be equally near.
+  void ignoreNodes();
 
   /// Reads the affinity mask, and topology and quota below `sysRoot`, which
   /// need not exist.

@@ -3,6 +3,7 @@
 #include "runtime/Engine.h"
 #include "runtime/Cpus.h"
 #include "runtime/Executable.h"
+#include "runtime/Memory.h"
 #include "runtime/TilePermission.h"
 
 #include <algorithm>
@@ -10,8 +11,31 @@
 
 namespace sputnik::rt {
 
+Status Engine::openWeights() {
+  const abi::Model &model = program.model;
+  // A device makes its own random weights.
+  if (model.accelerator && model.weightSource == abi::kRandom)
+    return {};
+  Result<Image> opened = Image::open(model, program.embeddedImage,
+                                     executablePath(), *threadPool);
+  if (!opened)
+    return opened.error();
+  image = std::move(*opened);
+  if (model.shareCount == 0 || threadPool->nodes() == 1)
+    return {};
+  if (model.weightSource != abi::kRandom) {
+    if (model.weightBytes > availableMemory())
+      return {};
+    if (Status status = image.copyToNodes(model, *threadPool); !status)
+      return status;
+  }
+  placedNodes = threadPool->nodes();
+  return {};
+}
+
 Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
-                                               int64_t threads, int64_t slots) {
+                                               const Resources &resources,
+                                               int64_t slots) {
   const abi::Model &model = program.model;
   if (model.version != abi::kVersion)
     return SPUTNIK_ERROR("the model was compiled for version %u of the "
@@ -21,7 +45,10 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
     return status.error();
   std::unique_ptr<Engine> engine(new Engine(program));
 
-  const Cpus cpus = Cpus::available();
+  Cpus cpus = Cpus::available();
+  if (!resources.numa)
+    cpus.ignoreNodes();
+  int64_t threads = resources.threads;
   if (threads == 0)
     threads = std::min(cpus.defaultThreads(), ThreadPool::maxThreads);
   Result<std::unique_ptr<ThreadPool>> pool = ThreadPool::create(threads, cpus);
@@ -54,14 +81,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const Program &program,
     return cache.error();
   engine->kvCache = std::move(*cache);
 
-  // A device makes its own random weights.
-  if (!model.accelerator || model.weightSource != abi::kRandom) {
-    Result<Image> image = Image::open(model, program.embeddedImage,
-                                      executablePath(), *engine->threadPool);
-    if (!image)
-      return image.error();
-    engine->image = std::move(*image);
-  }
+  if (Status status = engine->openWeights(); !status)
+    return status.error();
   if (model.accelerator)
     if (const char *message = model.accelerator->open(
             &model, engine->image.weights(), slots, &engine->device))

@@ -23,6 +23,15 @@ struct Program {
   uint64_t startNanoseconds; ///< When the process began, monotonic clock.
 };
 
+/// What of the machine an engine uses.
+struct Resources {
+  int64_t threads = 0; ///< 0: one for each core.
+  /// Where the cores are of several nodes (NUMA): whether threads keep to nodes,
+  /// and weights are copied to the nodes of the threads that read them, if there
+  /// is memory for it.
+  bool numa = true;
+};
+
 /// Token rows of one step. All spans but `outputs` have one element for each
 /// row.
 struct Rows {
@@ -39,10 +48,9 @@ struct Rows {
 /// slots. Steps are made one after the other.
 class Engine {
 public:
-  /// `threads` 0 means one for each core. Slots are the conversations that can
-  /// be kept at once.
+  /// Slots are the conversations that can be kept at once.
   static Result<std::unique_ptr<Engine>>
-  create(const Program &program, int64_t threads, int64_t slots = 1);
+  create(const Program &program, const Resources &resources, int64_t slots = 1);
   ~Engine();
   Engine(const Engine &) = delete;
   Engine &operator=(const Engine &) = delete;
@@ -86,10 +94,13 @@ public:
   KvCache &cache() { return kvCache; }
   /// Null for random weights of a device.
   const uint8_t *weights() const { return image.weights(); }
+  /// The nodes that weights are shared out to; 1 if they are not.
+  int64_t weightNodes() const { return placedNodes; }
   int64_t maxRows() const { return rowLimit; }
 
 private:
   explicit Engine(const Program &program) : program(program) {}
+  Status openWeights();
   Status run(const abi::Phase &phase, const Rows &rows);
   Status checkRow(int32_t token, int32_t slot, int32_t position) const;
 
@@ -99,6 +110,7 @@ private:
   KvCache kvCache;
   Mapping arena;
   int64_t rowLimit = 1;
+  int64_t placedNodes = 1;
   abi::Barrier barrier = {};
   abi::ThreadProfile *profile = nullptr;
   uint8_t *observed = nullptr;

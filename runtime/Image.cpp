@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/Image.h"
 #include "runtime/Executable.h"
+#include "runtime/WeightPages.h"
 
-#include <algorithm>
 #include <cstring>
 #include <sys/sysinfo.h>
 
@@ -28,9 +28,35 @@ static Status checkHeader(const abi::Model &model,
   return {};
 }
 
+/// Memory of the weights, to which every thread of `pool` has brought its own pages
+/// first, by fill(weights, begin, end).
+template <typename Fill>
+static Result<Mapping> bringPages(const abi::Model &model, ThreadPool &pool,
+                                  Fill &&fill) {
+  Result<Mapping> mapping =
+      Mapping::anonymous(model.weightBytes, "the weights");
+  if (!mapping)
+    return mapping;
+  uint8_t *weights = mapping->data();
+  const WeightPages pages({model.shares, model.shareCount}, model.weightBytes);
+  if (pool.nodes() == 1) {
+    preferLargePages(weights, mapping->size());
+  } else {
+    preferSmallPages(weights, mapping->size());
+    pages.forLarge(pool.nodes(), [&](uint64_t begin, uint64_t end) {
+      preferLargePages(weights + begin, end - begin);
+    });
+  }
+  pool.parallel([&](int64_t thread, int64_t threads) {
+    pages.forOwn(thread, threads, [&](uint64_t begin, uint64_t end) {
+      fill(weights, begin, end);
+    });
+  });
+  return mapping;
+}
+
 static Result<Mapping> makeRandomWeights(const abi::Model &model,
                                          ThreadPool &pool) {
-  const uint64_t lines = (model.weightBytes + 63) / 64;
   struct sysinfo machine;
   if (sysinfo(&machine) == 0) {
     const uint64_t memory =
@@ -41,23 +67,25 @@ static Result<Mapping> makeRandomWeights(const abi::Model &model,
                            static_cast<unsigned long long>(model.weightBytes),
                            static_cast<unsigned long long>(memory));
   }
-  Result<Mapping> mapping =
-      Mapping::anonymous(lines * 64, "the random weights");
-  if (!mapping)
-    return mapping;
-  preferLargePages(mapping->data(), mapping->size());
-  uint8_t *weights = mapping->data();
-  pool.parallel([&](int64_t thread, int64_t threads) {
-    const auto bound = [&](int64_t i) {
-      return lines / static_cast<uint64_t>(threads) * static_cast<uint64_t>(i) +
-             std::min(lines % static_cast<uint64_t>(threads),
-                      static_cast<uint64_t>(i));
-    };
-    if (bound(thread) < bound(thread + 1))
-      model.fillRandom(weights, bound(thread) * 64, bound(thread + 1) * 64,
-                       model.seed);
-  });
-  return mapping;
+  return bringPages(model, pool,
+                    [&](uint8_t *weights, uint64_t begin, uint64_t end) {
+                      model.fillRandom(weights, begin, end, model.seed);
+                    });
+}
+
+Status Image::copyToNodes(const abi::Model &model, ThreadPool &pool) {
+  const uint8_t *source = begin;
+  Result<Mapping> copy = bringPages(
+      model, pool, [&](uint8_t *weights, uint64_t from, uint64_t to) {
+        std::memcpy(weights + from, source + from, to - from);
+      });
+  if (!copy)
+    return copy.error();
+  // The file's pages are the system's to keep or not.
+  dropPages(source, model.weightBytes);
+  mapping = std::move(*copy);
+  begin = mapping.data();
+  return {};
 }
 
 Result<Image> Image::open(const abi::Model &model, const uint8_t *embedded,

@@ -14,7 +14,7 @@
 namespace sputnik::rt {
 
 /// The weights of a model, from wherever its executable keeps them. They are
-/// mapped, never copied, unless they are random.
+/// mapped, unless they are random or `copyToNodes` is called.
 class Image {
 public:
   /// `embedded` is the image that the executable at `executablePath` carries;
@@ -24,6 +24,10 @@ public:
   static Result<Image> open(const abi::Model &model, const uint8_t *embedded,
                             const std::string &executablePath,
                             ThreadPool &pool);
+
+  /// Copies the weights, so that what each thread of `pool` reads of them is in
+  /// the memory of its node. Fails if there is no address space for them.
+  Status copyToNodes(const abi::Model &model, ThreadPool &pool);
 
   /// Model::weightBytes bytes, 64-byte aligned.
   const uint8_t *weights() const { return begin; }

@@ -3,36 +3,38 @@
 #include "runtime/MachineProbe.h"
 #include "runtime/Clock.h"
 
-#include <algorithm>
 #include <atomic>
 #include <cstring>
 
 namespace sputnik::rt {
 
-static constexpr uint64_t pageBytes = 4096;
 /// How long one measurement of the dot instruction takes at least.
 static constexpr uint64_t dotNanoseconds = 50'000'000;
 
-Result<MachineProbe> MachineProbe::create(const abi::Model &model,
-                                          ThreadPool &pool,
-                                          const uint8_t *weights,
-                                          uint64_t weightBytes) {
+Result<MachineProbe>
+MachineProbe::create(const abi::Model &model, ThreadPool &pool,
+                     const uint8_t *weights, uint64_t weightBytes,
+                     std::span<const abi::WeightShare> shares) {
+  constexpr uint64_t page = WeightPages::pageBytes;
+  WeightPages pages(shares, weightBytes / page * page);
   Mapping buffer;
-  const uint8_t *begin = weights;
-  uint64_t bytes = weightBytes / pageBytes * pageBytes;
-  if (bytes < smallestBytes) {
+  if (weightBytes < smallestBytes) {
     Result<Mapping> memory =
         Mapping::anonymous(smallestBytes, "the bandwidth measurement");
     if (!memory)
       return memory.error();
     buffer = std::move(*memory);
     preferLargePages(buffer.data(), smallestBytes);
+    pages = WeightPages({}, smallestBytes);
     // Untouched pages would all be one page of zeros in the cache.
-    std::memset(buffer.data(), 1, smallestBytes);
-    begin = buffer.data();
-    bytes = smallestBytes;
+    pool.parallel([&](int64_t thread, int64_t threads) {
+      pages.forOwn(thread, threads, [&](uint64_t from, uint64_t to) {
+        std::memset(buffer.data() + from, 1, to - from);
+      });
+    });
+    weights = buffer.data();
   }
-  MachineProbe probe(model, pool, std::move(buffer), begin, bytes);
+  MachineProbe probe(model, pool, std::move(buffer), weights, std::move(pages));
   probe.calibrate();
   return probe;
 }
@@ -49,20 +51,14 @@ void MachineProbe::calibrate() {
 }
 
 double MachineProbe::readBytesPerSecond() const {
-  const uint64_t pages = bytes / pageBytes;
   std::atomic<uint64_t> kept = 0;
   const uint64_t start = monotonicNanoseconds();
   pool->parallel([&](int64_t thread, int64_t threads) {
-    const auto part = static_cast<uint64_t>(thread);
-    const auto parts = static_cast<uint64_t>(threads);
-    const uint64_t from = pages / parts * part + std::min(pages % parts, part);
-    const uint64_t to =
-        pages / parts * (part + 1) + std::min(pages % parts, part + 1);
-    if (from < to)
-      kept += model->probeRead(begin + from * pageBytes,
-                                        (to - from) * pageBytes);
+    pages.forOwn(thread, threads, [&](uint64_t from, uint64_t to) {
+      kept += model->probeRead(begin + from, to - from);
+    });
   });
-  return static_cast<double>(bytes) * 1e9 /
+  return static_cast<double>(pages.size()) * 1e9 /
          static_cast<double>(monotonicNanoseconds() - start);
 }
 

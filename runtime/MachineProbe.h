@@ -7,6 +7,7 @@
 #include "runtime/Mapping.h"
 #include "runtime/Result.h"
 #include "runtime/ThreadPool.h"
+#include "runtime/WeightPages.h"
 
 #include <cstdint>
 
@@ -17,11 +18,12 @@ namespace sputnik::rt {
 class MachineProbe {
 public:
   /// Reads go over the weights when these have at least smallestBytes, else
-  /// over a buffer of that size: in both cases more than caches hold.
+  /// over a buffer of that size: in both cases more than caches hold. Each thread
+  /// reads the pages that are its own by `shares`.
   static constexpr uint64_t smallestBytes = uint64_t{256} << 20;
-  static Result<MachineProbe> create(const abi::Model &model, ThreadPool &pool,
-                                     const uint8_t *weights,
-                                     uint64_t weightBytes);
+  static Result<MachineProbe>
+  create(const abi::Model &model, ThreadPool &pool, const uint8_t *weights,
+         uint64_t weightBytes, std::span<const abi::WeightShare> shares = {});
 
   /// Bytes per second that one pass over the memory reads.
   double readBytesPerSecond() const;
@@ -31,16 +33,16 @@ public:
 
 private:
   MachineProbe(const abi::Model &model, ThreadPool &pool, Mapping buffer,
-               const uint8_t *begin, uint64_t bytes)
+               const uint8_t *begin, WeightPages pages)
       : model(&model), pool(&pool), buffer(std::move(buffer)), begin(begin),
-        bytes(bytes) {}
+        pages(std::move(pages)) {}
   void calibrate();
 
   const abi::Model *model;
   ThreadPool *pool;
   Mapping buffer;
   const uint8_t *begin;
-  uint64_t bytes; ///< A multiple of 4096.
+  WeightPages pages; ///< Whole ones.
   uint64_t iterations = 1 << 12;
 };
 

@@ -67,10 +67,15 @@ void Mapping::discard(uint64_t offset, uint64_t length) {
     madvise(begin + offset, length, MADV_DONTNEED);
 }
 
+// Both are only hints: the memory is as good without.
 void preferLargePages(const uint8_t *begin, uint64_t bytes) {
-  // Only a hint: the memory is as good without.
   if (bytes > 0)
     madvise(const_cast<uint8_t *>(begin), bytes, MADV_HUGEPAGE);
+}
+
+void preferSmallPages(const uint8_t *begin, uint64_t bytes) {
+  if (bytes > 0)
+    madvise(const_cast<uint8_t *>(begin), bytes, MADV_NOHUGEPAGE);
 }
 
 void dropPages(const uint8_t *begin, uint64_t bytes) {

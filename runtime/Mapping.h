@@ -42,6 +42,10 @@ private:
 /// request; of a file, they are then also read in large parts.
 void preferLargePages(const uint8_t *begin, uint64_t bytes);
 
+/// Asks for pages of the smallest size for mapped memory, so that each may lie in
+/// the memory of another node.
+void preferSmallPages(const uint8_t *begin, uint64_t bytes);
+
 /// Gives up the memory of all pages of a file that this part of it touches; they
 /// are read again where they are needed.
 void dropPages(const uint8_t *begin, uint64_t bytes);

@@ -52,12 +52,37 @@ static bool spinUntil(Done &&done, uint64_t nanoseconds) {
   return false;
 }
 
-static void bindToCore(int core) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(core, &set);
+void ThreadPool::chooseProcessors(const Cpus &cpus, bool oneEach) {
+  threadNodes.assign(static_cast<size_t>(threads), 0);
+  if (threads == 1 || (!oneEach && cpus.nodes.size() == 1) ||
+      cpus.all.back() >= CPU_SETSIZE ||
+      pthread_getaffinity_np(pthread_self(), sizeof(cpu_set_t),
+                             &callerAffinity) != 0)
+    return;
+  size_t last = 0;
+  for (size_t thread = 0; thread < threadNodes.size(); ++thread) {
+    const int core =
+        cpus.cores[thread * cpus.cores.size() / threadNodes.size()];
+    const size_t node = cpus.nodeOf(core);
+    if (thread > 0)
+      threadNodes[thread] = threadNodes[thread - 1] + (node != last);
+    last = node;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (oneEach)
+      CPU_SET(core, &set);
+    else
+      for (int cpu : cpus.nodes[node])
+        CPU_SET(cpu, &set);
+    processors.push_back(set);
+  }
+}
+
+void ThreadPool::bind(int64_t thread) const {
   // Failure only costs speed.
-  pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+  if (!processors.empty())
+    pthread_setaffinity_np(pthread_self(), sizeof(cpu_set_t),
+                           &processors[static_cast<size_t>(thread)]);
 }
 
 Result<std::unique_ptr<ThreadPool>> ThreadPool::create(int64_t threads,
@@ -68,11 +93,9 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(int64_t threads,
       std::min<int64_t>(static_cast<int64_t>(cpus.all.size()), cpus.quota);
   if (threads <= usable)
     pool->spinNanoseconds = spinWhenIdle;
-  if (threads > 1 && threads == static_cast<int64_t>(cpus.cores.size()) &&
-      threads <= usable && cpus.cores.back() < CPU_SETSIZE &&
-      pthread_getaffinity_np(pthread_self(), sizeof(cpu_set_t),
-                             &pool->callerAffinity) == 0)
-    pool->boundCores = cpus.cores;
+  pool->chooseProcessors(
+      cpus, threads == static_cast<int64_t>(cpus.cores.size()) &&
+                threads <= usable);
 
   // Signals are for the thread that started the pool.
   sigset_t all, before;
@@ -91,14 +114,13 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(int64_t threads,
     return SPUTNIK_ERROR(
         "cannot start thread %zu of %lld: %s", pool->workers.size() + 2,
         static_cast<long long>(threads), systemMessage(failure).c_str());
-  if (!pool->boundCores.empty())
-    bindToCore(pool->boundCores[0]);
+  pool->bind(0);
   return pool;
 }
 
 ThreadPool::~ThreadPool() {
   stop();
-  if (!boundCores.empty())
+  if (!processors.empty())
     pthread_setaffinity_np(pthread_self(), sizeof(callerAffinity),
                            &callerAffinity);
 }
@@ -118,8 +140,7 @@ void *ThreadPool::workerMain(void *argument) {
 }
 
 void ThreadPool::work(int64_t index) {
-  if (!boundCores.empty())
-    bindToCore(boundCores[static_cast<size_t>(index)]);
+  bind(index);
   for (uint32_t seen = 0;; ++seen) {
     const auto changed = [&] {
       return generation.load(std::memory_order_acquire) != seen;

@@ -27,7 +27,10 @@ public:
 
   /// Starts `threads` - 1 workers; 1 <= threads <= maxThreads. Threads are
   /// bound to cores when there is exactly one for each core of `cpus`: the
-  /// only case in which the scheduler could do nothing but harm.
+  /// only case in which the scheduler could do nothing but harm. Otherwise, if
+  /// the cores are of several nodes, each thread is bound to the processors of
+  /// one. A node has threads with consecutive numbers, about as many as its part
+  /// of the cores.
   static Result<std::unique_ptr<ThreadPool>> create(int64_t threads,
                                                     const Cpus &cpus);
   ~ThreadPool();
@@ -35,6 +38,12 @@ public:
   ThreadPool &operator=(const ThreadPool &) = delete;
 
   int64_t size() const { return static_cast<int64_t>(workers.size()) + 1; }
+  /// The nodes that threads are bound to; 1 if they are not bound.
+  int64_t nodes() const { return threadNodes.back() + 1; }
+  /// Which of them, counted from 0, thread `thread` is bound to.
+  int64_t nodeOf(int64_t thread) const {
+    return threadNodes[static_cast<size_t>(thread)];
+  }
 
   /// Calls `function(context, thread, size())` on every thread and returns when
   /// all have returned. Only one thread at a time may call it, never from
@@ -53,6 +62,9 @@ public:
 
 private:
   ThreadPool() = default;
+  /// Decides what each thread is bound to.
+  void chooseProcessors(const Cpus &cpus, bool oneEach);
+  void bind(int64_t thread) const;
 
   struct Worker {
     ThreadPool *pool;
@@ -73,7 +85,8 @@ private:
   alignas(64) std::vector<std::unique_ptr<Worker>> workers;
   int64_t threads = 1;
   uint64_t spinNanoseconds = 0;
-  std::vector<int> boundCores;
+  std::vector<cpu_set_t> processors; ///< Of each thread; empty: not bound.
+  std::vector<int64_t> threadNodes;
   cpu_set_t callerAffinity;
 };
 

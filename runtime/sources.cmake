@@ -15,6 +15,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   LogitWeights.cpp
   MachineProbe.cpp
   Mapping.cpp
+  Memory.cpp
   ModelInfo.cpp
   Profile.cpp
   PromptLookup.cpp
@@ -25,10 +26,12 @@ set(SPUTNIK_RUNTIME_SOURCES
   ThinkingText.cpp
   ThreadPool.cpp
   TilePermission.cpp
+  WeightPages.cpp
   chat/ChatMessages.cpp
   chat/ChatTemplate.cpp
   chat/RenderCommand.cpp
   commands/BenchCommand.cpp
+  commands/BenchTokens.cpp
   commands/ChatCommand.cpp
   commands/CommandLine.cpp
   commands/DraftChoice.cpp

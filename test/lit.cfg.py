@@ -6,7 +6,7 @@
 # on the path.
 #
 # Features for REQUIRES: <arch>-pack, qemu-aarch64, ptxas (NVIDIA's assembler),
-# no-cuda-driver, shared-data, root, long, and
+# no-cuda-driver, shared-data, root, two-cpus (the first two processors), long, and
 # the host's instruction sets under LLVM's names (avx2, avx512bf16, ...).
 
 import ctypes
@@ -81,6 +81,8 @@ except OSError:
 
 if os.geteuid() == 0:
     config.available_features.add("root")
+if {0, 1} <= os.sched_getaffinity(0):
+    config.available_features.add("two-cpus")
 if os.environ.get("SPUTNIK_LONG"):
     config.available_features.add("long")
     config.environment["SPUTNIK_LONG"] = "1"

@@ -256,19 +256,27 @@ void sputnik::cpu::emitPackedExpertsUp(Phase &p, r1::ExpertsUpOp op) {
   ExpertProduct product(p, matrices, in, sorted, /*panelsTogether=*/2);
 
   // A pair of panels costs as much as its expert has slots, and kRead for reading
-  // it; threads take equal shares of all costs, in the order of experts and pairs.
+  // it; threads take equal shares of all costs. In decode and verify these are in
+  // the order of pairs and experts, so that a thread reads the same rows of
+  // whichever experts are chosen; in prefill in that of experts and pairs, so that
+  // it meets few slots.
   constexpr int64_t kRead = 2;
+  bool byExpert = p.attr.getKind() == r1::PhaseKind::Prefill;
   int64_t pairs = matrices.rows / (2 * kPanel);
   Value costs = p.add(p.mul(chosen.count, chosen.features),
                       p.mul(sorted.getFound(), kRead));
   auto [from, to] = p.share(p.mul(costs, pairs));
   sorted.forExperts([&, from = from, to = to](const SortedSlots::Slots &slots) {
-    Value start =
-        p.mul(p.add(slots.first, p.mul(slots.before, kRead)), pairs);
-    Value cost = p.add(slots.count, kRead);
+    Value start = p.add(slots.first, p.mul(slots.before, kRead));
+    Value step = costs;
+    if (byExpert) {
+      start = p.mul(start, pairs);
+      step = p.add(slots.count, kRead);
+    }
+    // The first pair of this expert that begins at `share` of the costs or after.
     auto pairAt = [&](Value share) {
       Value before = maxOfZero(p, p.sub(share, start));
-      Value pair = p.div(p.add(before, p.sub(cost, p.i64(1))), cost);
+      Value pair = p.div(p.add(before, p.sub(step, p.i64(1))), step);
       return p.mul(p.min(pair, p.i64(pairs)), 2);
     };
     product.emit(

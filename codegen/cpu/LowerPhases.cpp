@@ -8,6 +8,7 @@
 #include "codegen/cpu/InputSquares.h"
 #include "codegen/cpu/Phase.h"
 #include "codegen/cpu/RegionTimes.h"
+#include "codegen/cpu/WeightShare.h"
 #include "runtime/Abi.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -136,26 +137,21 @@ Rows PhaseEmitter::place(Value value, r1::BufferAttr buffer) {
 
 std::optional<Phase::Bytes> PhaseEmitter::firstWeights(r1::RegionOp region) {
   auto linears = region.getBody().getOps<r1::LinearOp>();
-  if (linears.empty() || p.optLevel == 0 ||
-      region.getPartition()->getKind() != r1::SplitKind::Features)
+  if (linears.empty() || p.optLevel == 0)
     return std::nullopt;
   r1::LinearOp linear = *linears.begin();
-  RankedTensorType type =
-      r1::lookupWeightType(linear, linear.getWeightAttr());
-  r1::EncodingAttr encoding = r1::getEncoding(type);
-  int64_t granule = region.getPartition()->getGranule();
-  if (!encoding || granule % encoding.getPanel())
+  std::optional<WeightShare> share =
+      getWeightShare(region, linear, linear.getWeightAttr());
+  if (!share)
     return std::nullopt;
-  int64_t unitBytes = granule / encoding.getPanel() *
-                      encoding.getPanelBytes(type.getDimSize(1));
-  auto [first, last] =
-      p.share(p.i64(llvm::divideCeil(type.getDimSize(0), granule)));
+  auto [first, last] = p.share(p.i64(share->getUnits()));
   Value weight =
       p.weightPtr(linear, linear.getWeightAttr(), linear.getLayer());
   // A part of the second cache: what is asked for must not push itself out.
   Value most = p.i64(p.target.getL2() / 4);
-  return Phase::Bytes{p.at(weight, p.mul(first, unitBytes)),
-                      p.min(p.mul(p.sub(last, first), unitBytes), most)};
+  return Phase::Bytes{
+      p.at(weight, p.mul(first, share->unitBytes)),
+      p.min(p.mul(p.sub(last, first), share->unitBytes), most)};
 }
 
 LogicalResult PhaseEmitter::placeInputs() {

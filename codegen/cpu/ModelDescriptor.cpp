@@ -4,6 +4,7 @@
 #include "codegen/cpu/ModelDescriptor.h"
 
 #include "codegen/cpu/Probes.h"
+#include "codegen/cpu/WeightShare.h"
 #include "codegen/cpu/Work.h"
 #include "dialect/R1.h"
 
@@ -16,6 +17,7 @@ using namespace sputnik;
 using namespace sputnik::cpu;
 
 static constexpr llvm::StringLiteral kRegions = "sputnik_regions";
+static constexpr llvm::StringLiteral kWeightShares = "sputnik_weight_shares";
 static constexpr llvm::StringLiteral kKernelImages = "sputnik_kernel_images";
 static constexpr llvm::StringLiteral kAccelerator = "sputnik_cuda";
 
@@ -54,6 +56,8 @@ private:
                     llvm::function_ref<Value()> init);
   /// The array of abi::Region at `sputnik_regions`.
   void emitRegions(ArrayRef<RegionWork> regions);
+  /// The array of abi::WeightShare at `sputnik_weight_shares`.
+  void emitWeightShares(ArrayRef<WeightShare> shares);
   /// The array of abi::KernelImage at `sputnik_kernel_images`.
   void emitKernelImages(ArrayRef<KernelImage> images);
   /// An array of structures of these types, whose fields `rows` makes.
@@ -172,6 +176,22 @@ void DescriptorEmitter::emitRegions(ArrayRef<RegionWork> regions) {
             });
 }
 
+void DescriptorEmitter::emitWeightShares(ArrayRef<WeightShare> shares) {
+  Type i64 = builder.getI64Type();
+  emitTable(kWeightShares, {i64, i64, i64, i64, i64, i64}, shares.size(),
+            [&](size_t i) {
+              r1::DerivedOp weight = shares[i].weight;
+              r1::PlacementAttr placement = *weight.getPlacement();
+              SmallVector<Value> fields;
+              for (int64_t number :
+                   {placement.getOffset(), r1::getWeightLayers(weight),
+                    placement.getStride(), shares[i].parts,
+                    shares[i].partBytes, shares[i].unitBytes})
+                fields.push_back(integer(number, 64));
+              return fields;
+            });
+}
+
 /// What code notes the times of: regions, or the kernels of all images.
 static SmallVector<RegionWork> listRegions(const ModelDescription &description,
                                            ArrayRef<EmittedPhase> phases) {
@@ -278,6 +298,13 @@ void DescriptorEmitter::emit(const ModelDescription &description,
   }
   number(description.kernels.size());
   number(description.observedBytes);
+  SmallVector<r1::RegionOp> allRegions;
+  for (const EmittedPhase &phase : phases)
+    llvm::append_range(allRegions, phase.regions);
+  SmallVector<WeightShare> shares = listWeightShares(allRegions);
+  emitWeightShares(shares);
+  symbol(kWeightShares);
+  number(shares.size());
 
   Type type = LLVM::LLVMStructType::getLiteral(builder.getContext(), types);
   emitConstant("sputnik_model", LLVM::Linkage::External, type, [&] {

@@ -4,29 +4,27 @@
 // Each round measures a prefill, a decode and both bounds one after the other,
 // so that a machine that slows down slows all of them; fractions are of one round,
 // and what is told is the median over the rounds. Rounds begin after a warm-up
-// that brings the weights into memory. Prompts are random ids; decoding takes the likeliest token, so
-// its time includes what picking a token costs.
+// that brings the weights into memory. Prompts are random ids, or a text; decoding
+// takes the likeliest token, so its time includes what picking a token costs. With a
+// drafter it is measured without one in the same rounds too.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/Clock.h"
 #include "runtime/Files.h"
 #include "runtime/Generate.h"
+#include "runtime/Memory.h"
 #include "runtime/Profile.h"
-#include "runtime/Random.h"
 #include "runtime/RegionRates.h"
+#include "runtime/commands/BenchTokens.h"
 #include "runtime/commands/Commands.h"
 #include "runtime/commands/DraftChoice.h"
 #include "runtime/commands/Limits.h"
 #include "runtime/commands/Prompt.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 namespace sputnik::rt {
-
-/// What the first token is waited for: about a short question with its markers.
-static constexpr int64_t startupTokens = 8;
 
 static double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -35,19 +33,13 @@ static double median(std::vector<double> values) {
                            : (values[middle - 1] + values[middle]) / 2;
 }
 
-/// Anonymous memory of this process that is in use now, in bytes.
-static std::optional<uint64_t> residentAnonymousBytes() {
-  FILE *file = std::fopen("/proc/self/status", "re");
-  if (!file)
-    return std::nullopt;
-  std::optional<uint64_t> bytes;
-  char line[256];
-  unsigned long long kilobytes;
-  while (!bytes && std::fgets(line, sizeof(line), file))
-    if (std::sscanf(line, "RssAnon: %llu kB", &kilobytes) == 1)
-      bytes = kilobytes * 1024;
-  std::fclose(file);
-  return bytes;
+/// The median of a / b in each round; 0 without rounds.
+static double medianQuotient(const std::vector<double> &a,
+                             const std::vector<double> &b) {
+  std::vector<double> quotients;
+  for (size_t i = 0; i < a.size(); ++i)
+    quotients.push_back(a[i] / b[i]);
+  return a.empty() ? 0 : median(std::move(quotients));
 }
 
 /// The median of a / (b * c) in each round.
@@ -60,15 +52,13 @@ static double medianRatio(double a, const std::vector<double> &b,
 }
 
 namespace {
-struct Lengths {
-  int64_t prompt, gen, context;
-};
-
 /// The measured quantities, one value for each round.
 struct Rounds {
   std::vector<double> prefillSeconds, decodeSeconds, readBytesPerSecond,
       dotOperationsPerSecond;
   std::vector<double> copyBytesPerSecond; ///< 0 for cores.
+  /// Of decoding the same without guesses; empty without a drafter.
+  std::vector<double> plainSeconds;
   Generation decoded; ///< The last decode; all give the same tokens.
 };
 
@@ -76,18 +66,10 @@ class Bench {
 public:
   static constexpr int64_t slots = 2;
 
-  Bench(Engine &engine, int64_t idCount, const Lengths &lengths)
-      : lengths(lengths), reader(engine, 0), writer(engine, 1),
-        sampler({.temperature = 0}, idCount),
-        logits(static_cast<size_t>(engine.model().vocabSize)) {
-    const int64_t count =
-        std::max({lengths.prompt, lengths.context, startupTokens});
-    Random random(1);
-    for (int64_t i = 0; i < count; ++i)
-      ids.push_back(static_cast<int32_t>(
-          random.next() %
-          static_cast<uint64_t>(std::max<int64_t>(idCount, 1))));
-  }
+  Bench(Engine &engine, int64_t idCount, const BenchTokens &tokens)
+      : lengths(tokens.lengths), ids(tokens.ids), reader(engine, 0),
+        writer(engine, 1), sampler({.temperature = 0}, idCount),
+        logits(static_cast<size_t>(engine.model().vocabSize)) {}
 
   /// Decodes with the drafter that `choice`, a value of --draft, names.
   Status useDrafter(const std::string &choice) {
@@ -99,8 +81,10 @@ public:
     return {};
   }
 
-  /// Reads `count` tokens into an empty cache, and picks the next.
+  /// Reads `count` tokens, or all if there are fewer, into an empty cache, and
+  /// picks the next.
   Status prefill(int64_t count) {
+    count = std::min(count, static_cast<int64_t>(ids.size()));
     reader.truncate(0);
     if (Status status = reader.feed(
             std::span(ids).first(static_cast<size_t>(count)), logits);
@@ -119,7 +103,7 @@ public:
             std::span(ids).first(static_cast<size_t>(lengths.context)), {});
         !status)
       return status;
-    Result<Generation> generation = decode(1);
+    Result<Generation> generation = decode(1, drafter.get());
     return generation ? Status() : generation.error();
   }
 
@@ -140,7 +124,7 @@ public:
     if (!before)
       return before.error();
     start = monotonicNanoseconds();
-    Result<Generation> generation = decode(lengths.gen);
+    Result<Generation> generation = decode(lengths.gen, drafter.get());
     if (!generation)
       return generation.error();
     rounds.decodeSeconds.push_back(seconds(start));
@@ -150,6 +134,13 @@ public:
     if (!after)
       return after.error();
     rounds.readBytesPerSecond.push_back((*before + *after) / 2);
+    if (drafter) {
+      writer.truncate(lengths.context);
+      start = monotonicNanoseconds();
+      if (Result<Generation> plain = decode(lengths.gen, nullptr); !plain)
+        return plain.error();
+      rounds.plainSeconds.push_back(seconds(start));
+    }
     const Result<double> copy = limits.copyBytesPerSecond();
     if (!copy)
       return copy.error();
@@ -162,49 +153,28 @@ public:
     if (Status status = prefill(lengths.prompt); !status)
       return status;
     writer.truncate(lengths.context);
-    Result<Generation> generation = decode(lengths.gen);
+    Result<Generation> generation = decode(lengths.gen, drafter.get());
     return generation ? Status() : generation.error();
   }
 
 private:
   /// Continues what was prefilled.
-  Result<Generation> decode(int64_t count) {
+  Result<Generation> decode(int64_t count, Drafter *guesser) {
     return generate(
         writer, sampler, std::span(&picked, 1), {count, {}},
-        [](int32_t) { return Status(); }, drafter.get());
+        [](int32_t) { return Status(); }, guesser);
   }
 
   const Lengths lengths;
+  const std::vector<int32_t> ids;
   // Apart, so that a long context is filled only once.
   Session reader, writer;
   Sampler sampler;
   std::unique_ptr<Drafter> drafter;
   std::vector<float> logits;
-  std::vector<int32_t> ids;
   int32_t picked = 0;
 };
 } // namespace
-
-static Result<Lengths> lengthsOf(const abi::Model &model,
-                                 const BenchOptions &options) {
-  const int64_t context = model.maxContext;
-  const Lengths lengths = {
-      options.prompt.value_or(std::min<int64_t>(512, context)),
-      options.gen.value_or(
-          std::clamp<int64_t>(context - options.context, 1, 64)),
-      options.context};
-  if (lengths.prompt > context)
-    return SPUTNIK_ERROR("--prompt is %lld, the context holds %lld tokens",
-                         static_cast<long long>(lengths.prompt),
-                         static_cast<long long>(context));
-  if (lengths.context > context || lengths.gen > context - lengths.context)
-    return SPUTNIK_ERROR("--context %lld and --gen %lld are more than the %lld "
-                         "tokens of the context",
-                         static_cast<long long>(lengths.context),
-                         static_cast<long long>(lengths.gen),
-                         static_cast<long long>(context));
-  return lengths;
-}
 
 /// What is told of the rounds: medians.
 struct Figures {
@@ -214,6 +184,8 @@ struct Figures {
   double decodeFraction;          ///< Of readRate, by reading weights.
   double decodeCopyFraction;      ///< Of copyRate; 0 if that is not known.
   double prefillFraction;         ///< Of dotRate.
+  double plainDecodeRate; ///< Tokens a second without guesses, 0 if not measured.
+  double draftSpeedup;    ///< How many times as fast it is with guesses.
   double cacheBytes; ///< What a token reads of the cache on average; no
                      ///< fraction counts it.
 };
@@ -242,6 +214,10 @@ static Figures figuresOf(const abi::Model &model, const Lengths &lengths,
                        : 0,
       .prefillFraction = medianRatio(prefillOperations, rounds.prefillSeconds,
                                      rounds.dotOperationsPerSecond),
+      .plainDecodeRate = rounds.plainSeconds.empty()
+                             ? 0
+                             : gen / median(rounds.plainSeconds),
+      .draftSpeedup = medianQuotient(rounds.plainSeconds, rounds.decodeSeconds),
       .cacheBytes = static_cast<double>(model.cacheBytesPerToken) *
                     (static_cast<double>(lengths.context) + (gen + 1) / 2),
   };
@@ -271,6 +247,9 @@ static std::string describe(const Engine &engine, const Lengths &lengths,
       device ? format("GPU: %s\n", quotable(device).c_str())
              : format("threads: %lld\n",
                       static_cast<long long>(engine.pool().size()));
+  if (engine.weightNodes() > 1)
+    text += format("weights on %lld nodes\n",
+                   static_cast<long long>(engine.weightNodes()));
   text += format(
       "prefill of %lld tokens: %.1f tokens/s, %.1f%% of the %.3f TOPS of the "
       "%s\n"
@@ -294,18 +273,19 @@ static std::string describe(const Engine &engine, const Lengths &lengths,
 
 Status benchCommand(const Program &program, const BenchOptions &options) {
   const abi::Model &model = program.model;
-  Result<Lengths> lengths = lengthsOf(model, options);
-  if (!lengths)
-    return lengths.error();
   std::optional<Tokenizer> tokenizer;
-  if (model.tokenizerBytes > 0) {
+  if (model.tokenizerBytes > 0 || options.file) {
     Result<Tokenizer> opened = openTokenizer(model);
     if (!opened)
       return opened.error();
     tokenizer = *opened;
   }
+  Result<BenchTokens> tokens = chooseTokens(model, options, tokenizer);
+  if (!tokens)
+    return tokens.error();
+  const Lengths &lengths = tokens->lengths;
   Result<std::unique_ptr<Engine>> engine =
-      Engine::create(program, options.threads, Bench::slots);
+      Engine::create(program, options.resources, Bench::slots);
   if (!engine)
     return engine.error();
   std::optional<Profile> profile;
@@ -316,19 +296,18 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
       return created.error();
     profile.emplace(std::move(*created));
   }
-  Bench bench(**engine, sampledIds(model, tokenizer), *lengths);
+  Bench bench(**engine, sampledIds(model, tokenizer), *tokens);
   const std::string draft = options.draft.value_or(defaultDraft(model));
   if (Status status = bench.useDrafter(draft); !status)
     return status;
 
-  if (Status status = bench.prefill(std::min(startupTokens, model.maxContext));
-      !status)
+  if (Status status = bench.prefill(startupTokens); !status)
     return status;
   const double startupMilliseconds =
       static_cast<double>(monotonicNanoseconds() - program.startNanoseconds) *
       1e-6;
 
-  if (Status status = bench.prefill(lengths->prompt); !status)
+  if (Status status = bench.prefill(lengths.prompt); !status)
     return status;
   if (Status status = bench.warmUp(); !status)
     return status;
@@ -355,14 +334,14 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
       return status;
   }
 
-  const Figures figures = figuresOf(model, *lengths, rounds);
+  const Figures figures = figuresOf(model, lengths, rounds);
   if (profile && (*engine)->deviceName()) {
     const Result<double> launch = limits->launchSeconds();
     if (!launch)
       return launch.error();
     peaks = {figures.readRate, figures.dotRate, *launch};
-    rates = rateRegions(*profile, peaks, decodeLoad(*lengths),
-                        prefillLoad(model, *lengths));
+    rates = rateRegions(*profile, peaks, decodeLoad(lengths),
+                        prefillLoad(model, lengths));
   }
   if (options.json) {
     nlohmann::ordered_json result = {
@@ -377,13 +356,18 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
         {"rss_anon_bytes", nullptr},
         {"cache_bytes_per_token", figures.cacheBytes},
         {"threads", (*engine)->pool().size()},
-        {"prompt", lengths->prompt},
-        {"gen", lengths->gen},
-        {"context", lengths->context},
+        {"nodes", (*engine)->weightNodes()},
+        {"prompt", lengths.prompt},
+        {"gen", lengths.gen},
+        {"context", lengths.context},
         {"repeat", options.repeat},
         {"draft", draft},
         {"tokens_per_step", rounds.decoded.tokensPerStep()},
     };
+    if (draft != noDrafts) {
+      result["plain_decode_tok_s"] = figures.plainDecodeRate;
+      result["draft_speedup"] = figures.draftSpeedup;
+    }
     if (anonymousBytes)
       result["rss_anon_bytes"] = *anonymousBytes;
     if (const char *device = (*engine)->deviceName()) {
@@ -404,10 +388,13 @@ Status benchCommand(const Program &program, const BenchOptions &options) {
            {"time_fraction", rate.part}});
     return print(result.dump() + "\n");
   }
-  std::string text = describe(**engine, *lengths, figures);
+  std::string text = describe(**engine, lengths, figures);
   text += format("start to first token: %.0f ms\n", startupMilliseconds);
   if (draft != noDrafts)
-    text += format("tokens per step: %.2f\n", rounds.decoded.tokensPerStep());
+    text += format("tokens per step: %.2f; without guesses %.2f tokens/s, "
+                   "with them %.2f times as fast\n",
+                   rounds.decoded.tokensPerStep(), figures.plainDecodeRate,
+                   figures.draftSpeedup);
   if (anonymousBytes)
     text += format("anonymous memory: %.1f MB\n",
                    static_cast<double>(*anonymousBytes) * 1e-6);

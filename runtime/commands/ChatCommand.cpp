@@ -165,7 +165,7 @@ Status chatCommand(const Program &program, const ChatOptions &options) {
   if (!chatTemplate)
     return Error{error};
   Result<std::unique_ptr<Engine>> engine =
-      Engine::create(program, options.threads);
+      Engine::create(program, options.resources);
   if (!engine)
     return engine.error();
   InterruptScope interrupts;

@@ -62,6 +62,18 @@ static CLI::Validator draftChoice() {
       "");
 }
 
+/// Accepts two words, for a bool.
+static CLI::Validator onOrOff() {
+  return CLI::Validator(
+      [](std::string &text) -> std::string {
+        if (text != "on" && text != "off")
+          return "'" + quotable(text) + "' is neither on nor off";
+        text = text == "on" ? "true" : "false";
+        return "";
+      },
+      "");
+}
+
 static CLI::Validator tokenIds() {
   return CLI::Validator(
       [](std::string &text) {
@@ -87,7 +99,7 @@ private:
   /// The exit status of a command, after printing the error if it failed.
   static int finish(const Status &status);
   CLI::App *addCommand(const char *name, const char *description);
-  void addThreads(CLI::App *command, int64_t &threads);
+  void addResources(CLI::App *command, Resources &resources);
   void addSampling(CLI::App *command, SamplingChoice &sampling,
                    int64_t &maxTokens);
   void addDraft(CLI::App *command, std::optional<std::string> &draft);
@@ -128,12 +140,19 @@ CLI::App *Grammar::addCommand(const char *name, const char *description) {
   return app.add_subcommand(name, description);
 }
 
-void Grammar::addThreads(CLI::App *command, int64_t &threads) {
+void Grammar::addResources(CLI::App *command, Resources &resources) {
   command
-      ->add_option("--threads", threads,
+      ->add_option("--threads", resources.threads,
                    "Threads to compute with (default: one for each core)")
       ->transform(between<int64_t>(1, ThreadPool::maxThreads))
       ->type_name("N");
+  command
+      ->add_option("--numa", resources.numa,
+                   "on: where cores have memory near to them, copy the weights "
+                   "to that of the cores that read them, if it is enough; off: "
+                   "leave them where the system has them (default: on)")
+      ->transform(onOrOff())
+      ->type_name("on|off");
 }
 
 void Grammar::addSampling(CLI::App *command, SamplingChoice &sampling,
@@ -211,7 +230,7 @@ void Grammar::addRun() {
                 "Say on standard error how many steps the answer took");
   addSampling(run, runOptions.sampling, runOptions.maxTokens);
   addDraft(run, runOptions.draft);
-  addThreads(run, runOptions.threads);
+  addResources(run, runOptions.resources);
 }
 
 void Grammar::addChat() {
@@ -220,7 +239,7 @@ void Grammar::addChat() {
       ->type_name("TEXT");
   addSampling(chat, chatOptions.sampling, chatOptions.maxTokens);
   addDraft(chat, chatOptions.draft);
-  addThreads(chat, chatOptions.threads);
+  addResources(chat, chatOptions.resources);
 }
 
 void Grammar::addMeasures() {
@@ -235,7 +254,7 @@ void Grammar::addMeasures() {
                    "size for each position")
       ->required()
       ->type_name("FILE");
-  addThreads(logits, logitsOptions.threads);
+  addResources(logits, logitsOptions.resources);
 
   score =
       addCommand("score", "Negative log-likelihood and perplexity of a text");
@@ -269,13 +288,18 @@ void Grammar::addMeasures() {
       ->type_name("FILE");
   score->add_flag("--json", scoreOptions.json,
                   "JSON, with the figure of every token");
-  addThreads(score, scoreOptions.threads);
+  addResources(score, scoreOptions.resources);
 
   bench =
       addCommand("bench", "Measure speed, and the machine's limits beside it");
   bench
+      ->add_option("-f", benchOptions.file,
+                   "File with a text to read and continue in place of random "
+                   "tokens; -: standard input")
+      ->type_name("FILE");
+  bench
       ->add_option("--prompt", benchOptions.prompt,
-                   "Tokens to prefill (default: 512)")
+                   "Tokens to prefill (default: those of the text, else 512)")
       ->transform(atLeast(1))
       ->type_name("N");
   bench->add_option("--gen", benchOptions.gen, "Tokens to decode (default: 64)")
@@ -283,7 +307,8 @@ void Grammar::addMeasures() {
       ->type_name("N");
   bench
       ->add_option("--context", benchOptions.context,
-                   "Decode with this many tokens in the cache (default: 0)")
+                   "Decode with this many tokens in the cache (default: those "
+                   "of the text, else 0)")
       ->transform(atLeast(0))
       ->type_name("N");
   bench
@@ -299,7 +324,7 @@ void Grammar::addMeasures() {
                    "with --profile or for a GPU")
       ->type_name("FILE");
   bench->add_flag("--json", benchOptions.json, "JSON");
-  addThreads(bench, benchOptions.threads);
+  addResources(bench, benchOptions.resources);
 
   describe = addCommand("info", "What this executable was made from");
   describe->add_flag("--json", infoOptions.json, "JSON");

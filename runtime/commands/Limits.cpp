@@ -8,9 +8,12 @@ Result<Limits> Limits::create(Engine &engine) {
   Limits limits(engine);
   if (engine.deviceName())
     return limits;
-  Result<MachineProbe> probe =
-      MachineProbe::create(engine.model(), engine.pool(), engine.weights(),
-                           engine.model().weightBytes);
+  const abi::Model &model = engine.model();
+  std::span<const abi::WeightShare> shares;
+  if (engine.weightNodes() > 1)
+    shares = {model.shares, model.shareCount};
+  Result<MachineProbe> probe = MachineProbe::create(
+      model, engine.pool(), engine.weights(), model.weightBytes, shares);
   if (!probe)
     return probe.error();
   limits.cores.emplace(std::move(*probe));

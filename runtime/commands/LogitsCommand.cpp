@@ -24,7 +24,7 @@ Status logitsCommand(const Program &program, const LogitsOptions &options) {
   if (!output)
     return output.error();
   Result<std::unique_ptr<Engine>> engine =
-      Engine::create(program, options.threads);
+      Engine::create(program, options.resources);
   if (!engine)
     return engine.error();
   Session session(**engine);

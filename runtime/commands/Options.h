@@ -3,6 +3,8 @@
 #ifndef SPUTNIK_RUNTIME_COMMANDS_OPTIONS_H
 #define SPUTNIK_RUNTIME_COMMANDS_OPTIONS_H
 
+#include "runtime/Engine.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -34,7 +36,7 @@ struct RunOptions {
   int64_t maxTokens = -1;
   SamplingChoice sampling;
   std::optional<std::string> draft; ///< Value of --draft.
-  int64_t threads = 0;
+  Resources resources;
 };
 
 struct ChatOptions {
@@ -42,13 +44,13 @@ struct ChatOptions {
   int64_t maxTokens = -1;
   SamplingChoice sampling;
   std::optional<std::string> draft; ///< Value of --draft.
-  int64_t threads = 0;
+  Resources resources;
 };
 
 struct LogitsOptions {
   std::string ids;
   std::string output;
-  int64_t threads = 0;
+  Resources resources;
 };
 
 struct ScoreOptions {
@@ -57,18 +59,19 @@ struct ScoreOptions {
   std::string reference; ///< File of logits to compare with; empty: none.
   std::string observations; ///< File for abi::Step::observed; empty: none.
   bool json = false;
-  int64_t threads = 0;
+  Resources resources;
 };
 
 struct BenchOptions {
+  std::optional<std::string> file; ///< Of a text; `-`: standard input.
   std::optional<int64_t> prompt;
   std::optional<int64_t> gen;
-  int64_t context = 0;
+  std::optional<int64_t> context;
   int64_t repeat = 3;
   std::optional<std::string> draft; ///< Value of --draft.
   std::optional<std::string> profile; ///< File for a trace.
   bool json = false;
-  int64_t threads = 0;
+  Resources resources;
 };
 
 struct InfoOptions {

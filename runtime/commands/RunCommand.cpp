@@ -72,7 +72,7 @@ Status runCommand(const Program &program, const RunOptions &options) {
     return prompt.error();
 
   Result<std::unique_ptr<Engine>> engine =
-      Engine::create(program, options.threads);
+      Engine::create(program, options.resources);
   if (!engine)
     return engine.error();
   Session session(**engine);

@@ -154,7 +154,7 @@ Status scoreCommand(const Program &program, const ScoreOptions &options) {
   }
 
   Result<std::unique_ptr<Engine>> engine =
-      Engine::create(program, options.threads);
+      Engine::create(program, options.resources);
   if (!engine)
     return engine.error();
   std::vector<double> observed(model.observedBytes / sizeof(double));

@@ -21,7 +21,7 @@ r1.weight @embed : tensor<16x40xf32> from [#r1.origin<"m", 0, 2560, "F32">]
 // ALL-DAG:    r1.concat %{{.*}} block 16 part 40 : (tensor<320x32xf32>) -> tensor<384x32xf32>
 // ALL-LABEL:  func.func @decode
 // ALL:          r1.linear %{{.*}}, @router precise : tensor<?x40xf32> -> tensor<?x8xf32>
-// ALL:          r1.region "experts_up" partition(<experts>)
+// ALL:          r1.region "experts_up" partition(<experts, granule = 32>)
 // ALL:            r1.experts_up %{{.*}} : tensor<?x40xi8>, tensor<?x2xi32> -> tensor<?x64xf32>
 // ALL:          r1.region "experts_down" partition(<features, granule = 16>)
 // ALL:            r1.experts_down %{{.*}} : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x40xf32>

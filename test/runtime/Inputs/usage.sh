@@ -38,6 +38,8 @@ try run a --draft yes
 try run a --threads 0
 try run a --threads 1025
 try run a --threads two
+try run a --numa 1
+try bench --numa maybe
 try run a --frobnicate
 try logits --ids 1
 try logits -o x

@@ -76,6 +76,36 @@ std::vector<std::string> otherKernelTargets() {
   return targets;
 }
 
+/// The weights of an image, aligned as steps want them.
+static rt::Mapping loadImage(const std::vector<uint8_t> &image) {
+  rt::Mapping weights =
+      llvm::cantFail(allocateMemory(image.size(), "the weights"));
+  std::copy(image.begin(), image.end(), weights.data());
+  return weights;
+}
+
+/// Leaves of the matrices what `thread` reads in decode by the shares that `model`
+/// tells; all else is no numbers.
+static void keepOwnRows(const abi::Model &model, uint8_t *weights,
+                        uint64_t thread, uint64_t threads) {
+  for (uint64_t i = 0; i < model.shareCount; ++i) {
+    const abi::WeightShare &share = model.shares[i];
+    const uint64_t units = llvm::divideCeil(share.partBytes, share.unitBytes);
+    const uint64_t first = units * thread / threads;
+    uint64_t last = units * (thread + 1) / threads;
+    if (share.parts > 1) // A bound inside of a unit may be on either side.
+      last = llvm::divideCeil(units * (thread + 1), threads);
+    for (uint64_t part = 0; part < share.layers * share.parts; ++part) {
+      uint8_t *begin = weights + share.offset +
+                       part / share.parts * share.layerStride +
+                       part % share.parts * share.partBytes;
+      uint8_t *end = begin + share.partBytes;
+      std::fill(begin, std::min(begin + first * share.unitBytes, end), 0xff);
+      std::fill(std::min(begin + last * share.unitBytes, end), end, 0xff);
+    }
+  }
+}
+
 /// The logits that decode, verify and prefill give for the same rows.
 using Logits = std::array<std::vector<float>, 3>;
 /// Runs all phases with so many threads.
@@ -114,16 +144,24 @@ compileWithTileModel(mlir::ModuleOp module,
   return object;
 }
 
-/// Code in this process.
+/// Code in this process. With `apart` each of several threads of decode and verify
+/// has its rows of the weights only.
 static RunPhases loadCode(const LoadedGraph &graph,
-                          const std::vector<uint8_t> &image, int64_t count) {
-  auto weights = std::make_shared<rt::Mapping>(
-      llvm::cantFail(allocateMemory(image.size(), "the weights")));
-  std::copy(image.begin(), image.end(), weights->data());
-  return [=, &graph](int64_t threads) {
+                          const std::vector<uint8_t> &image, int64_t count,
+                          bool apart) {
+  return [=, &graph, &image](int64_t threads) {
     const abi::Model &model = graph.model();
     std::unique_ptr<StepRunner> runner =
         llvm::cantFail(StepRunner::create(model, threads));
+    const rt::Mapping weights = loadImage(image);
+    const std::vector<const uint8_t *> shared(threads, weights.data());
+    std::vector<rt::Mapping> rowsOfThreads;
+    std::vector<const uint8_t *> own;
+    for (int64_t thread = 0; apart && thread < threads; ++thread) {
+      rowsOfThreads.push_back(loadImage(image));
+      own.push_back(rowsOfThreads.back().data());
+      keepOwnRows(model, rowsOfThreads.back().data(), thread, threads);
+    }
     Logits logits;
     for (auto [result, phase] : llvm::zip_equal(
              logits, std::array{&model.decode, &model.verify, &model.prefill})) {
@@ -134,7 +172,8 @@ static RunPhases loadCode(const LoadedGraph &graph,
             StepRows::sequence(std::min(phase->maxRows, count - row), row);
         for (int32_t &token : rows.tokens)
           token += static_cast<int32_t>(row);
-        runner->run(*phase, rows, weights->data(),
+        runner->run(*phase, rows,
+                    apart && phase != &model.prefill ? own : shared,
                     result.data() + row * model.vocabSize);
       }
     }
@@ -223,7 +262,8 @@ void KernelFixture::check(const std::string &text, const Matrix &expected,
     run = linkProgram(object, sink.image, expected.rows);
 #endif
   if (graph)
-    run = loadCode(*graph, sink.image, expected.rows);
+    run = loadCode(*graph, sink.image, expected.rows,
+                   /*apart=*/optLevel() > 0);
 
   const auto same = [](const std::vector<float> &a,
                        const std::vector<float> &b) {

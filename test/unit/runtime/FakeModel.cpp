@@ -213,6 +213,9 @@ static void fillRandom(uint8_t *weights, uint64_t begin, uint64_t end,
     weights[at] = weightAt(at);
 }
 
+/// Threads read half a page each time.
+static constexpr WeightShare shares[] = {{0, 1, 0, 1, fakeWeightBytes, 2048}};
+
 static uint64_t probeRead(const uint8_t *data, uint64_t bytes) {
   uint64_t sum = 0;
   for (uint64_t at = 0; at + 8 <= bytes; at += 8)
@@ -395,6 +398,8 @@ static Model makeModel() {
   model.infoBytes = sizeof(info) - 1;
   model.regions = regions;
   model.regionCount = std::size(regions);
+  model.shares = shares;
+  model.shareCount = std::size(shares);
   return model;
 }
 

@@ -4,9 +4,13 @@
 #include "FakeModel.h"
 #include "TemporaryFolder.h"
 #include "runtime/Executable.h"
+#include "runtime/WeightPages.h"
 
 #include <cstring>
 #include <gtest/gtest.h>
+#include <map>
+#include <mutex>
+#include <sched.h>
 
 namespace sputnik::rt {
 
@@ -120,6 +124,76 @@ TEST_F(ImageTest, MakesRandomWeights) {
   EXPECT_EQ(std::memcmp(image->weights(), &good[abi::kImageHeaderBytes],
                         test::fakeWeightBytes),
             0);
+}
+
+/// What of the weights was first written where, by threads that are bound to one
+/// processor.
+static std::mutex touchedMutex;
+static std::map<uint64_t, int> touched;
+
+static void recordTouch(uint8_t *weights, uint64_t begin, uint64_t end,
+                        uint64_t seed) {
+  test::fakeModelWith(abi::kRandom).fillRandom(weights, begin, end, seed);
+  cpu_set_t set;
+  sched_getaffinity(0, sizeof(set), &set);
+  std::lock_guard lock(touchedMutex);
+  for (uint64_t at = begin; at < end; at += WeightPages::pageBytes)
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+      if (CPU_ISSET(cpu, &set))
+        touched[at] = CPU_COUNT(&set) == 1 ? cpu : -1;
+}
+
+TEST_F(ImageTest, WeightsAreFirstTouchedOnTheirNode) {
+  Cpus cpus = Cpus::available();
+  if (cpus.all.size() < 2)
+    GTEST_SKIP() << "this machine has one processor";
+  const int first = cpus.all[0], second = cpus.all[1];
+  cpus.nodes = {{first}, {second}};
+  cpus.cores = {first, second};
+  // Three threads: the node of the first two reads two of three rows.
+  Result<std::unique_ptr<ThreadPool>> nodes = ThreadPool::create(3, cpus);
+  ASSERT_TRUE(nodes);
+  abi::Model model = test::fakeModelWith(abi::kRandom);
+  const abi::WeightShare shares[] = {{0, 1, 0, 2, 12288, 4096}};
+  model.weightBytes = 24576 + 64;
+  model.fillRandom = recordTouch;
+  model.shares = shares;
+  model.shareCount = std::size(shares);
+  touched.clear();
+  const Result<Image> image = Image::open(model, nullptr, "", **nodes);
+  ASSERT_TRUE(image);
+  EXPECT_EQ(touched, (std::map<uint64_t, int>{{0, first},
+                                              {4096, first},
+                                              {8192, second},
+                                              {12288, first},
+                                              {16384, first},
+                                              {20480, second},
+                                              {24576, second}}));
+}
+
+TEST_F(ImageTest, CopiesToNodesAreTheWeights) {
+  const Cpus cpus = {{0, 1}, {{0}, {1}}, {0, 1}, 2};
+  Result<std::unique_ptr<ThreadPool>> nodes = ThreadPool::create(3, cpus);
+  ASSERT_TRUE(nodes);
+  const uint8_t *embedded = sputnik_image_address();
+  folder.write("x.weights", good);
+  for (abi::WeightSource source : {abi::kEmbedded, abi::kBeside}) {
+    abi::Model model = test::fakeModelWith(source);
+    const abi::WeightShare shares[] = {{64, 1, 0, 1, 7000, 500}};
+    model.shares = shares;
+    model.shareCount = std::size(shares);
+    Result<Image> image = Image::open(
+        model, embedded,
+        source == abi::kEmbedded ? executablePath() : folder.path("x"),
+        **nodes);
+    ASSERT_TRUE(image);
+    const uint8_t *mapped = image->weights();
+    ASSERT_TRUE(image->copyToNodes(model, **nodes));
+    EXPECT_NE(image->weights(), mapped);
+    EXPECT_EQ(std::memcmp(image->weights(), &good[abi::kImageHeaderBytes],
+                          test::fakeWeightBytes),
+              0);
+  }
 }
 
 TEST_F(ImageTest, RefusesMoreRandomWeightsThanMemory) {

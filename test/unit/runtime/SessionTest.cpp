@@ -171,21 +171,21 @@ TEST(Engine, RefusesRowsThatDoNotExist) {
 TEST(Engine, RefusesAModelOfAnotherVersion) {
   abi::Model model = sputnik_model;
   ++model.version;
-  const auto engine = Engine::create({model, sputnik_image_address(), 0}, 1);
+  const auto engine = Engine::create({model, sputnik_image_address(), 0}, {.threads = 1});
   EXPECT_FALSE(engine);
 }
 
 TEST(Engine, SaysThatTheAddressSpaceIsTooSmall) {
   abi::Model model = sputnik_model;
   model.cacheBytes = uint64_t{1} << 60;
-  const auto engine = Engine::create({model, sputnik_image_address(), 0}, 1);
+  const auto engine = Engine::create({model, sputnik_image_address(), 0}, {.threads = 1});
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().message,
             "cannot reserve 1152921504606846976 bytes for the cache of 256 "
             "positions: Cannot allocate memory");
   model = sputnik_model;
   model.decode.scratchBytes = ~uint64_t{0};
-  EXPECT_FALSE(Engine::create({model, sputnik_image_address(), 0}, 2));
+  EXPECT_FALSE(Engine::create({model, sputnik_image_address(), 0}, {.threads = 2}));
 }
 
 } // namespace sputnik::rt

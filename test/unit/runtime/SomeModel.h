@@ -16,7 +16,7 @@ inline std::unique_ptr<rt::Engine>
 makeEngine(int64_t threads = 2, int64_t slots = 1,
            const abi::Model &model = sputnik_model) {
   rt::Result<std::unique_ptr<rt::Engine>> engine = rt::Engine::create(
-      {model, sputnik_image_address(), 0}, threads, slots);
+      {model, sputnik_image_address(), 0}, {.threads = threads}, slots);
   EXPECT_TRUE(engine) << engine.error().message;
   return std::move(*engine);
 }
