@@ -16,7 +16,7 @@
 namespace sputnik::abi {
 
 /// Bumped whenever a structure below changes.
-inline constexpr uint32_t kVersion = 5;
+inline constexpr uint32_t kVersion = 6;
 
 /// First bytes of a weight image, followed by the identity of the executable
 /// that it belongs to. Weights start kImageHeaderBytes into the image.
@@ -182,6 +182,7 @@ struct KernelImage {
   /// be started early for.
   uint64_t dependent;
   const char *ptx;     ///< Ends with a zero.
+  const uint8_t *cubin; ///< Machine code for the chip, an ELF file; or null.
   uint64_t arenaBytes; ///< Zero-filled before the first step, 64-byte aligned.
   uint64_t dotMacs;    ///< Multiply-adds of a block of kDotKernel for each iteration.
   KernelPhase decode, verify, prefill;

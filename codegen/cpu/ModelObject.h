@@ -32,6 +32,7 @@ struct KernelImage {
   unsigned capability;
   bool onlyThis, dependent;
   std::string ptx;
+  std::string cubin; ///< Machine code; empty if there is none.
   uint64_t arenaBytes = 0, dotMacs = 0;
   std::vector<RegionWork> regions; ///< One for each kernel of a phase.
   /// Decode, verify, prefill; the sampling of a token.

@@ -27,6 +27,7 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/ThreadPool.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/IPO/AlwaysInliner.h"
 
@@ -173,8 +174,9 @@ FailureOr<std::string> sputnik::gpu::makePtx(llvm::Module &kernels,
   return ptx.str().str();
 }
 
-FailureOr<cpu::KernelImage>
-sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
+/// The image for one chip, with PTX alone.
+static FailureOr<cpu::KernelImage> makeKernelImage(ModuleOp module,
+                                                   r1::TargetAttr target) {
   llvm::LLVMContext llvmContext;
   FailureOr<KernelCode> code = makeKernelCode(module, target, llvmContext);
   if (failed(code) ||
@@ -210,4 +212,34 @@ sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
   }
   add(code->sample, image.phases.back());
   return image;
+}
+
+FailureOr<std::vector<cpu::KernelImage>> sputnik::gpu::makeKernelImages(
+    ModuleOp module, ArrayRef<r1::TargetAttr> chips,
+    const std::optional<Assembler> &assembler) {
+  std::vector<cpu::KernelImage> images(chips.size());
+  std::vector<std::string> problems(chips.size());
+  // The assembler makes code of one chip's PTX while that of the next is made.
+  llvm::DefaultThreadPool pool;
+  for (auto [chip, image, problem] :
+       llvm::zip_equal(chips, images, problems)) {
+    FailureOr<cpu::KernelImage> made = makeKernelImage(module, chip);
+    if (failed(made))
+      return failure();
+    image = std::move(*made);
+    if (assembler)
+      pool.async([&assembler, &image = image, &problem = problem] {
+        llvm::Expected<std::string> cubin =
+            assembler->assemble(image.ptx, image.chip);
+        if (cubin)
+          image.cubin = std::move(*cubin);
+        else
+          problem = llvm::toString(cubin.takeError());
+      });
+  }
+  pool.wait();
+  for (const std::string &problem : problems)
+    if (!problem.empty())
+      return module.emitError(problem);
+  return images;
 }

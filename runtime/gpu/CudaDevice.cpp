@@ -93,21 +93,29 @@ Status CudaDevice::choose() {
   return check(driver.streamCreate(&stream, kNonBlocking), name);
 }
 
-Status CudaDevice::loadKernels() {
+Status CudaDevice::loadPtx() {
   char log[1024] = "";
   int options[] = {kErrorLog, kErrorLogBytes};
   void *values[] = {log, reinterpret_cast<void *>(sizeof(log))};
-  if (Status status = check(driver.moduleLoad(&module, image->ptx, 2, options,
-                                              values),
-                            "the driver does not take the kernels");
-      !status) {
-    const std::string firstLine(log,
-                                std::find(log, log + sizeof(log) - 1, '\n'));
-    return firstLine.empty()
-               ? status
-               : SPUTNIK_ERROR("%s: %s", status.error().message.c_str(),
-                               firstLine.c_str());
-  }
+  const Status status =
+      check(driver.moduleLoad(&module, image->ptx, 2, options, values),
+            "the driver does not take the kernels");
+  const std::string firstLine(log, std::find(log, log + sizeof(log) - 1, '\n'));
+  if (status || firstLine.empty())
+    return status;
+  return SPUTNIK_ERROR("%s: %s", status.error().message.c_str(),
+                       firstLine.c_str());
+}
+
+Status CudaDevice::loadKernels() {
+  // Machine code runs on the chip that it was made for and on later ones of the
+  // same generation. A driver may still be too old for it.
+  const bool sameGeneration =
+      static_cast<int>(image->capability) / 10 == capability / 10;
+  if (!image->cubin || !sameGeneration ||
+      driver.moduleLoad(&module, image->cubin, 0, nullptr, nullptr) != kSuccess)
+    if (Status status = loadPtx(); !status)
+      return status;
   if (Status status = load(decodePhase, image->decode, model.decode.maxRows);
       !status)
     return status;

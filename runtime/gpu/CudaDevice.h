@@ -56,6 +56,8 @@ private:
       : driver(driver), model(model) {}
   Status choose();
   Status loadKernels();
+  /// Has the driver make machine code of the image's PTX.
+  Status loadPtx();
   Status load(Phase &phase, const abi::KernelPhase &plan, int64_t maxRows);
   Status allocate(Buffer &buffer, uint64_t bytes);
   Status allocateAll(int64_t slots);
