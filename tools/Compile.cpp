@@ -180,8 +180,6 @@ Error Compiler::import() {
   import.kvElement = kvElement();
   import.maxContext = options.maxContext;
   import.randomWeights = options.weights == WeightsKind::Random;
-  // The runtime drives drafts through functions of the host.
-  import.draft = !target.isGPU();
   Expected<OwningOpRef<ModuleOp>> graph =
       importModel(*checkpoint, context, import);
   if (!graph)

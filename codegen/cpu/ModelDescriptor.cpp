@@ -135,23 +135,27 @@ void DescriptorEmitter::emitKernelImages(ArrayRef<KernelImage> images) {
     }
     firstRegion += image.regions.size();
   }
-  emitTable(kKernelImages,
-            {ptr, i32, i32, i64, ptr, ptr, i64, i64, ptr, i64, ptr, i64, ptr, i64,
-             ptr, i64},
-            images.size(), [&](size_t i) {
-              const KernelImage &image = images[i];
-              SmallVector<Value> fields = {
-                  address(name("chip", i)), integer(image.capability, 32),
-                  integer(image.onlyThis, 32),
-                  integer(image.dependent, 64), address(name("ptx", i)),
-                  image.cubin.empty() ? null() : address(name("cubin", i)),
-                  integer(image.arenaBytes, 64), integer(image.dotMacs, 64)};
-              for (auto [j, launches] : llvm::enumerate(image.phases)) {
-                fields.push_back(address(name("launches", i, j)));
-                fields.push_back(integer(launches.size(), 64));
-              }
-              return fields;
-            });
+  SmallVector<Type> types = {ptr, i32, i32, i64, ptr, ptr, i64, i64, i64};
+  for (size_t i = 0; i < std::tuple_size_v<decltype(KernelImage::phases)>; ++i)
+    types.append({ptr, i64});
+  emitTable(kKernelImages, types, images.size(), [&](size_t i) {
+    const KernelImage &image = images[i];
+    SmallVector<Value> fields = {
+        address(name("chip", i)),
+        integer(image.capability, 32),
+        integer(image.onlyThis, 32),
+        integer(image.dependent, 64),
+        address(name("ptx", i)),
+        image.cubin.empty() ? null() : address(name("cubin", i)),
+        integer(image.arenaBytes, 64),
+        integer(image.stateOffset, 64),
+        integer(image.dotMacs, 64)};
+    for (auto [j, launches] : llvm::enumerate(image.phases)) {
+      fields.push_back(address(name("launches", i, j)));
+      fields.push_back(integer(launches.size(), 64));
+    }
+    return fields;
+  });
 }
 
 void DescriptorEmitter::emitRegions(ArrayRef<RegionWork> regions) {

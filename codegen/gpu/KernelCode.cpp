@@ -194,6 +194,8 @@ static FailureOr<cpu::KernelImage> makeKernelImage(ModuleOp module,
   image.onlyThis = onlyThis;
   image.dependent = hasDependentLaunch(target);
   image.arenaBytes = static_cast<uint64_t>(code->arenaBytes);
+  // The first of the activations, which follow the counters.
+  image.stateOffset = kCounters * sizeof(uint32_t);
   auto add = [&](ArrayRef<Launch> from,
                  std::vector<cpu::KernelLaunch> &launches) {
     const auto firstRegion = static_cast<uint32_t>(image.regions.size());
@@ -206,8 +208,14 @@ static FailureOr<cpu::KernelImage> makeKernelImage(ModuleOp module,
                           static_cast<uint32_t>(launch.layer),
                           firstRegion + static_cast<uint32_t>(launch.number)});
   };
+  // In the order of abi::KernelImage.
+  constexpr StringLiteral phases[] = {r1::kDecode, r1::kVerify, r1::kPrefill,
+                                      r1::kDraftVerify, r1::kDraftPrefill};
   for (const PhasePlan &plan : code->plans) {
-    add(plan.launches, image.phases[static_cast<int>(plan.phase.getKind())]);
+    const auto number = llvm::find(phases, plan.name) - std::begin(phases);
+    if (number == std::size(phases))
+      return module.emitError("no step runs the phase @") << plan.name;
+    add(plan.launches, image.phases[number]);
     llvm::append_range(image.regions, plan.kernels);
   }
   add(code->sample, image.phases.back());
