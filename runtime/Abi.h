@@ -16,7 +16,7 @@
 namespace sputnik::abi {
 
 /// Bumped whenever a structure below changes.
-inline constexpr uint32_t kVersion = 6;
+inline constexpr uint32_t kVersion = 7;
 
 /// First bytes of a weight image, followed by the identity of the executable
 /// that it belongs to. Weights start kImageHeaderBytes into the image.
@@ -196,9 +196,12 @@ struct KernelImage {
   /// be started early for.
   uint64_t dependent;
   const char *ptx;     ///< Ends with a zero.
+  const uint8_t *cubin; ///< Machine code for the chip, an ELF file; or null.
   uint64_t arenaBytes; ///< Zero-filled before the first step, 64-byte aligned.
+  uint64_t stateOffset; ///< Where in the arena states lie, see Model::draftVerify.
   uint64_t dotMacs;    ///< Multiply-adds of a block of kDotKernel for each iteration.
   KernelPhase decode, verify, prefill;
+  KernelPhase draftVerify, draftPrefill; ///< Empty without a draft head.
   /// Samples after a step of one row: sets the token of the next and moves its
   /// position on.
   KernelPhase sample;
@@ -215,6 +218,12 @@ struct DecodeStart {
 
 struct Model;
 
+/// What a step runs.
+enum StepKind : uint32_t {
+  kModelStep,
+  kDraftStep, ///< The draft head, see Model::draftVerify.
+};
+
 /// What a device can do at most, as code that was made for it measures it.
 enum DeviceLimit : uint32_t {
   kReadLimit, ///< Bytes read from memory in a second.
@@ -230,10 +239,12 @@ struct Accelerator {
   /// makes them there and expects null; makes caches of slots.
   const char *(*open)(const Model *model, const uint8_t *weights,
                       int64_t slots, void **device);
-  /// Runs the phase that takes so many rows. Of the step, what lies in the
-  /// host's memory is used: tokens to numOutputs, and the profile of one thread,
-  /// in which the times of kernels are noted.
-  const char *(*step)(void *device, const Step *step);
+  /// Runs the phase of that kind that takes so many rows. Of the step, what lies
+  /// in the host's memory is used: tokens to numOutputs, and the profile of one
+  /// thread, in which the times of kernels are noted.
+  const char *(*step)(void *device, StepKind kind, const Step *step);
+  /// Copies the state of row `from` to row `to`, as the last step left them.
+  const char *(*moveState)(void *device, int64_t from, int64_t to);
   /// From now on steps of one row feed the token that the one before has sampled.
   /// No other step may be run until `endDecoding`.
   const char *(*beginDecoding)(void *device, const DecodeStart *start);
@@ -289,8 +300,8 @@ struct Model {
   /// GPU always can.
   const Region *regions;
   uint64_t regionCount;
-  /// Phases of a draft head, maxRows as verify and prefill; run is null where
-  /// the model has none. A row is a token with the state that the phases of
+  /// Phases of a draft head, maxRows as verify and prefill, or 0 where the model
+  /// has none. A row is a token with the state that the phases of
   /// the model left the row of the token before in, and the position of that;
   /// its logits tell the token after it. States lie in the arena from its
   /// first byte on, one each stateRowBytes, in the order of the rows; a draft

@@ -55,7 +55,10 @@ Result<std::vector<Guess>> DraftHead::guess(size_t most) {
   if (Status status = step(next, unread, /*wantLogits=*/true); !status)
     return status.error();
   int64_t position = static_cast<int64_t>(text.size()) - 2;
-  engine.moveState(static_cast<int64_t>(next.size()) - 1, 0);
+  if (Status status =
+          engine.moveState(static_cast<int64_t>(next.size()) - 1, 0);
+      !status)
+    return status.error();
   while (true) {
     Result<Distribution> drawn = sampler.distribution(logits);
     if (!drawn)

@@ -107,10 +107,18 @@ Result<double> Engine::measureDevice(abi::DeviceLimit limit) {
   return perSecond;
 }
 
+/// What an accelerator's function gives.
+static Status toStatus(const char *message) {
+  if (message)
+    return Error{message};
+  return {};
+}
+
 Status Engine::forward(const Rows &rows) {
   const abi::Model &model = program.model;
   const auto count = static_cast<int64_t>(rows.tokens.size());
-  return run(count <= model.decode.maxRows   ? model.decode
+  return run(abi::kModelStep,
+             count <= model.decode.maxRows   ? model.decode
              : count <= model.verify.maxRows ? model.verify
                                              : model.prefill,
              rows);
@@ -119,15 +127,19 @@ Status Engine::forward(const Rows &rows) {
 Status Engine::draft(const Rows &rows) {
   const abi::Model &model = program.model;
   const auto count = static_cast<int64_t>(rows.tokens.size());
-  return run(count <= model.draftVerify.maxRows ? model.draftVerify
+  return run(abi::kDraftStep,
+             count <= model.draftVerify.maxRows ? model.draftVerify
                                                 : model.draftPrefill,
              rows);
 }
 
-void Engine::moveState(int64_t from, int64_t to) {
+Status Engine::moveState(int64_t from, int64_t to) {
+  if (device)
+    return toStatus(program.model.accelerator->moveState(device, from, to));
   const uint64_t bytes = program.model.stateRowBytes;
   std::memmove(arena.data() + static_cast<uint64_t>(to) * bytes,
                arena.data() + static_cast<uint64_t>(from) * bytes, bytes);
+  return {};
 }
 
 Status Engine::checkRow(int32_t token, int32_t slot, int32_t position) const {
@@ -142,13 +154,6 @@ Status Engine::checkRow(int32_t token, int32_t slot, int32_t position) const {
   if (position < 0 || position >= model.maxContext)
     return SPUTNIK_ERROR("position %d is outside the context of %lld tokens",
                          position, static_cast<long long>(model.maxContext));
-  return {};
-}
-
-/// What an accelerator's function gives.
-static Status toStatus(const char *message) {
-  if (message)
-    return Error{message};
   return {};
 }
 
@@ -175,7 +180,8 @@ Status Engine::endDecoding() {
   return toStatus(program.model.accelerator->endDecoding(device));
 }
 
-Status Engine::run(const abi::Phase &phase, const Rows &rows) {
+Status Engine::run(abi::StepKind kind, const abi::Phase &phase,
+                   const Rows &rows) {
   const abi::Model &model = program.model;
   const auto count = static_cast<int64_t>(rows.tokens.size());
   if (count < 1 || count > rowLimit)
@@ -203,7 +209,7 @@ Status Engine::run(const abi::Phase &phase, const Rows &rows) {
       .observed = observed,
   };
   if (device)
-    return toStatus(model.accelerator->step(device, &step));
+    return toStatus(model.accelerator->step(device, kind, &step));
   threadPool->parallel([&](int64_t thread, int64_t threads) {
     phase.run(&step, thread, threads);
   });

@@ -64,8 +64,8 @@ public:
   /// was made of, and that one's slot and position; its logits tell the token
   /// after it. Fails as `forward`. The model must have a draft head.
   Status draft(const Rows &rows);
-  /// Copies the state of row `from` to row `to`.
-  void moveState(int64_t from, int64_t to);
+  /// Copies the state of row `from` to row `to`, both of the last step.
+  Status moveState(int64_t from, int64_t to);
 
   /// Whether the model's device samples tokens itself, so that steps of one row
   /// need not wait for the host. Steps whose times are noted do.
@@ -101,7 +101,7 @@ public:
 private:
   explicit Engine(const Program &program) : program(program) {}
   Status openWeights();
-  Status run(const abi::Phase &phase, const Rows &rows);
+  Status run(abi::StepKind kind, const abi::Phase &phase, const Rows &rows);
   Status checkRow(int32_t token, int32_t slot, int32_t position) const;
 
   const Program program;

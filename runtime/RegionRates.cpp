@@ -14,8 +14,9 @@ std::vector<RegionRate> rateRegions(const Profile &profile,
   std::vector<RegionRate> rates;
   for (const Profile::Summary &summary : profile.summaries()) {
     const abi::Region &region = *summary.region;
-    const bool single = std::strcmp(region.phase, "decode") == 0;
-    const StepLoad &load = single ? decode : prefill;
+    // A step that checks guesses, or makes them, has few rows, too.
+    const bool many = std::strstr(region.phase, "prefill");
+    const StepLoad &load = many ? prefill : decode;
     const double rows = region.perOutput ? 1 : load.rows;
     // Noise must not make a short kernel one that takes no time.
     const double seconds = std::max(

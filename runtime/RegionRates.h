@@ -29,8 +29,8 @@ struct RegionRate {
   double part;     ///< Of the time of all.
 };
 
-/// In the order of the code. Steps of one row are `decode`, all others
-/// `prefill`.
+/// In the order of the code. Steps of a prompt are `prefill`, all others
+/// `decode`.
 std::vector<RegionRate> rateRegions(const Profile &profile,
                                     const DevicePeaks &peaks,
                                     const StepLoad &decode,

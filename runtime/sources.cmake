@@ -50,6 +50,7 @@ set(SPUTNIK_RUNTIME_SOURCES
   gpu/CudaDriver.cpp
   gpu/CudaMeasure.cpp
   gpu/CudaProfile.cpp
+  gpu/CudaSteps.cpp
   gpu/CudaWeights.cpp
   tokenizer/Nfc.cpp
   tokenizer/TextInput.cpp

@@ -5,6 +5,7 @@
 
 #include "codegen/cpu/ModelObject.h"
 #include "codegen/cpu/Target.h"
+#include "codegen/gpu/Chip.h"
 #include "codegen/gpu/KernelCode.h"
 #include "codegen/link/Linker.h"
 #include "codegen/link/OutputFile.h"
@@ -30,6 +31,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/WithColor.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -76,6 +78,7 @@ public:
 
 private:
   Error import();
+  Error findAssembler();
   Error runPasses();
   Error readTokenizer();
   std::string describe();
@@ -117,6 +120,7 @@ private:
   /// Weights are laid out for the first; kernels are made for each.
   SmallVector<r1::TargetAttr> targets;
   r1::TargetAttr target;
+  std::optional<gpu::Assembler> assembler;
   std::optional<Checkpoint> checkpoint;
   OwningOpRef<ModuleOp> module;
   llvm::SmallVector<char, 0> tokenizer;
@@ -126,6 +130,26 @@ private:
 };
 
 } // namespace
+
+Error Compiler::findAssembler() {
+  if (!target.isGPU() || (options.emit != EmitKind::Executable &&
+                          options.emit != EmitKind::Object))
+    return Error::success();
+  if (!options.ptxas) {
+    assembler = gpu::Assembler::find();
+    if (!assembler && !options.quiet)
+      llvm::WithColor::note(llvm::errs(), "sputnik")
+          << "no ptxas is installed: the driver will make machine code of the "
+             "kernels' PTX when the executable starts for the first time\n";
+  } else if (!options.ptxas->empty()) {
+    Expected<gpu::Assembler> opened = gpu::Assembler::open(*options.ptxas);
+    if (!opened)
+      return llvm::createStringError("--ptxas: " +
+                                     llvm::toString(opened.takeError()));
+    assembler = std::move(*opened);
+  }
+  return Error::success();
+}
 
 Error Compiler::import() {
   Expected<SmallVector<r1::TargetAttr>> found =
@@ -142,6 +166,8 @@ Error Compiler::import() {
     return llvm::createStringError("--bench-dir: sputnik-bench times kernels of "
                                    "CPUs; those of a GPU are timed by bench "
                                    "--profile of the executable");
+  if (Error error = findAssembler())
+    return error;
   Expected<Checkpoint> opened = options.weights == WeightsKind::Random
                                     ? Checkpoint::openConfigOnly(options.model)
                                     : Checkpoint::open(options.model);
@@ -154,8 +180,6 @@ Error Compiler::import() {
   import.kvElement = kvElement();
   import.maxContext = options.maxContext;
   import.randomWeights = options.weights == WeightsKind::Random;
-  // The runtime drives drafts through functions of the host.
-  import.draft = !target.isGPU();
   Expected<OwningOpRef<ModuleOp>> graph =
       importModel(*checkpoint, context, import);
   if (!graph)
@@ -234,6 +258,21 @@ static llvm::json::Object describeCache(ModuleOp module, r1::Scheme scheme) {
                             {"bytes_at_full_context", slotBytes}};
 }
 
+/// What there is of kernels for each chip, and who runs it.
+static llvm::json::Array describeKernels(ArrayRef<r1::TargetAttr> chips,
+                                         bool assembled) {
+  llvm::json::Array kernels;
+  for (r1::TargetAttr chip : chips)
+    kernels.push_back(
+        llvm::formatv("{0}: {1}PTX for {2}", chip.getCpu(),
+                      assembled ? "cubin, " : "",
+                      gpu::getCapability(chip.getCpu()).onlyThis
+                          ? "this chip alone"
+                          : "later chips, too")
+            .str());
+  return kernels;
+}
+
 std::string Compiler::describe() {
   const ModelConfig &config = checkpoint->config();
   const GenerationConfig &generation = checkpoint->generation();
@@ -250,6 +289,13 @@ std::string Compiler::describe() {
   sampling["temperature"] = generation.temperature.value_or(0.6);
   sampling["top_p"] = generation.topP.value_or(0.95);
   sampling["top_k"] = generation.topK.value_or(0);
+  llvm::json::Object machine{{"name", options.target},
+                             {"triple", target.getTriple()},
+                             {"cpu", target.getCpu()},
+                             {"features", target.getFeatures()},
+                             {"tile_registers", usesTileRegisters()}};
+  if (target.isGPU())
+    machine["kernels"] = describeKernels(targets, assembler.has_value());
   llvm::json::Object root{
       {"sputnik", llvm::json::Object{{"version", SPUTNIK_VERSION}}},
       {"model",
@@ -258,11 +304,7 @@ std::string Compiler::describe() {
            {"architecture", config.modelType},
            {"source", checkpoint->isGguf() ? "gguf" : "huggingface"},
            {"parameters", countParameters(*module)}}},
-      {"target", llvm::json::Object{{"name", options.target},
-                                    {"triple", target.getTriple()},
-                                    {"cpu", target.getCpu()},
-                                    {"features", target.getFeatures()},
-                                    {"tile_registers", usesTileRegisters()}}},
+      {"target", std::move(machine)},
       {"quantization",
        llvm::json::Object{
            {"weights", r1::stringifyScheme(options.scheme)},
@@ -309,15 +351,13 @@ Expected<SmallString<0>> Compiler::makeObject(ArrayRef<uint8_t> id) {
   }
   description.tokenizer = StringRef(tokenizer.data(), tokenizer.size());
   description.info = info;
-  SmallVector<cpu::KernelImage> kernels;
+  std::vector<cpu::KernelImage> kernels;
   if (target.isGPU()) {
-    for (r1::TargetAttr chip : targets) {
-      FailureOr<cpu::KernelImage> image =
-          gpu::makeKernelImage(*module, chip);
-      if (failed(image))
-        return diagnostics.takeError();
-      kernels.push_back(std::move(*image));
-    }
+    FailureOr<std::vector<cpu::KernelImage>> images =
+        gpu::makeKernelImages(*module, targets, assembler);
+    if (failed(images))
+      return diagnostics.takeError();
+    kernels = std::move(*images);
     Expected<r1::TargetAttr> host = cpu::getTarget(kHostOfGPU, context);
     if (!host)
       return host.takeError();

@@ -25,6 +25,9 @@ struct CompileOptions {
   std::string output; ///< `-` is standard output, for text and objects.
   std::string program; ///< Path of the running compiler, to find the runtime.
   std::string target = "native";
+  /// NVIDIA's assembler, which makes machine code of kernels for GPUs; empty:
+  /// none, PTX alone; if not given, the one that is installed.
+  std::optional<std::string> ptxas;
   r1::Scheme scheme = r1::Scheme::Q4;
   /// Other schemes for some matrices, as the option of r1-encode-weights.
   std::vector<std::string> overrides;

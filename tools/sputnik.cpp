@@ -44,6 +44,12 @@ cl::opt<std::string>
            cl::desc("native, native-cpu, x86-64-v3, x86-64-v4, an LLVM CPU, "
                     "aarch64[:CPU], each with +FEATURE, or GPUs: sm_90a,sm_80,..."),
            cl::init("native"), cl::sub(compileCommand));
+cl::opt<std::string>
+    ptxas("ptxas",
+          cl::desc("NVIDIA's assembler, for GPUs; if not given, the one on PATH "
+                   "or in CUDA_HOME, CUDA_PATH or CUDA_ROOT; --ptxas= for none: "
+                   "the driver makes machine code at the first start"),
+          cl::value_desc("FILE"), cl::sub(compileCommand));
 cl::opt<r1::Scheme> quant(
     "quant", cl::desc("How weights are stored"),
     cl::values(clEnumValN(r1::Scheme::F32, "f32", "32-bit floats"),
@@ -161,6 +167,8 @@ static Expected<CompileOptions> readOptions(const char *program) {
   options.output = output;
   options.program = programPath(program);
   options.target = target;
+  if (ptxas.getNumOccurrences())
+    options.ptxas = ptxas;
   options.scheme = quant;
   for (StringRef rule : quantOverrides) {
     auto [pattern, format] = rule.rsplit('=');

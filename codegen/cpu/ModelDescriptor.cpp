@@ -45,6 +45,7 @@ private:
   Value address(StringRef symbol) {
     return LLVM::AddressOfOp::create(builder, loc, ptr, symbol);
   }
+  Value null() { return LLVM::ZeroOp::create(builder, loc, ptr); }
   void emitBytes(StringRef symbol, StringRef bytes) {
     Type type = LLVM::LLVMArrayType::get(builder.getI8Type(), bytes.size());
     LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true,
@@ -112,6 +113,8 @@ void DescriptorEmitter::emitKernelImages(ArrayRef<KernelImage> images) {
   for (auto [i, image] : llvm::enumerate(images)) {
     emitText(name("chip", i), image.chip);
     emitText(name("ptx", i), image.ptx);
+    if (!image.cubin.empty())
+      emitBytes(name("cubin", i), image.cubin);
     for (auto [j, launches] : llvm::enumerate(image.phases)) {
       // A kernel is launched once for each layer; its name is stored once.
       llvm::StringMap<std::string> symbols;
@@ -136,22 +139,27 @@ void DescriptorEmitter::emitKernelImages(ArrayRef<KernelImage> images) {
     }
     firstRegion += image.regions.size();
   }
-  emitTable(kKernelImages,
-            {ptr, i32, i32, i64, ptr, i64, i64, ptr, i64, ptr, i64, ptr, i64, ptr,
-             i64},
-            images.size(), [&](size_t i) {
-              const KernelImage &image = images[i];
-              SmallVector<Value> fields = {
-                  address(name("chip", i)), integer(image.capability, 32),
-                  integer(image.onlyThis, 32),
-                  integer(image.dependent, 64), address(name("ptx", i)),
-                  integer(image.arenaBytes, 64), integer(image.dotMacs, 64)};
-              for (auto [j, launches] : llvm::enumerate(image.phases)) {
-                fields.push_back(address(name("launches", i, j)));
-                fields.push_back(integer(launches.size(), 64));
-              }
-              return fields;
-            });
+  SmallVector<Type> types = {ptr, i32, i32, i64, ptr, ptr, i64, i64, i64};
+  for (size_t i = 0; i < std::tuple_size_v<decltype(KernelImage::phases)>; ++i)
+    types.append({ptr, i64});
+  emitTable(kKernelImages, types, images.size(), [&](size_t i) {
+    const KernelImage &image = images[i];
+    SmallVector<Value> fields = {
+        address(name("chip", i)),
+        integer(image.capability, 32),
+        integer(image.onlyThis, 32),
+        integer(image.dependent, 64),
+        address(name("ptx", i)),
+        image.cubin.empty() ? null() : address(name("cubin", i)),
+        integer(image.arenaBytes, 64),
+        integer(image.stateOffset, 64),
+        integer(image.dotMacs, 64)};
+    for (auto [j, launches] : llvm::enumerate(image.phases)) {
+      fields.push_back(address(name("launches", i, j)));
+      fields.push_back(integer(launches.size(), 64));
+    }
+    return fields;
+  });
 }
 
 void DescriptorEmitter::emitRegions(ArrayRef<RegionWork> regions) {
@@ -226,22 +234,22 @@ void DescriptorEmitter::emit(const ModelDescription &description,
     types.push_back(ptr);
     fields.push_back([=, this] { return address(name); });
   };
-  auto null = [&] {
+  auto noAddress = [&] {
     types.push_back(ptr);
-    fields.push_back([&] { return LLVM::ZeroOp::create(builder, loc, ptr); });
+    fields.push_back([&] { return null(); });
   };
   auto phase = [&](StringRef name) {
     const EmittedPhase *found = llvm::find_if(phases, [&](const auto &phase) {
       return phase.name == name;
     });
     if (found == phases.end()) {
-      null();
+      noAddress();
       for (int field = 0; field < 3; ++field)
         number(0);
       return;
     }
     if (found->symbol.empty())
-      null();
+      noAddress();
     else
       symbol(found->symbol);
     number(found->maxRows);
@@ -276,7 +284,7 @@ void DescriptorEmitter::emit(const ModelDescription &description,
   number(description.info.size());
   SmallVector<RegionWork> regions = listRegions(description, phases);
   if (regions.empty()) {
-    null();
+    noAddress();
   } else {
     emitRegions(regions);
     symbol(kRegions);
@@ -286,8 +294,8 @@ void DescriptorEmitter::emit(const ModelDescription &description,
   phase(r1::kDraftPrefill);
   number(stateRowBytes);
   if (description.kernels.empty()) {
-    null();
-    null();
+    noAddress();
+    noAddress();
   } else {
     emitKernelImages(description.kernels);
     LLVM::GlobalOp::create(builder, loc, builder.getI8Type(),

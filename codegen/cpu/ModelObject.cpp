@@ -120,7 +120,8 @@ static LogicalResult emitMachineCode(llvm::Module &llvmModule,
 /// Phases that have kernels in place of code.
 static SmallVector<EmittedPhase> phasesOfKernels(ModuleOp module) {
   SmallVector<EmittedPhase> phases;
-  for (StringRef name : {r1::kDecode, r1::kVerify, r1::kPrefill})
+  for (StringRef name : {r1::kDecode, r1::kVerify, r1::kPrefill,
+                         r1::kDraftVerify, r1::kDraftPrefill})
     if (auto function = module.lookupSymbol<func::FuncOp>(name)) {
       EmittedPhase &phase = phases.emplace_back();
       phase.name = name;

@@ -32,10 +32,12 @@ struct KernelImage {
   unsigned capability;
   bool onlyThis, dependent;
   std::string ptx;
-  uint64_t arenaBytes = 0, dotMacs = 0;
+  std::string cubin; ///< Machine code; empty if there is none.
+  uint64_t arenaBytes = 0, stateOffset = 0, dotMacs = 0;
   std::vector<RegionWork> regions; ///< One for each kernel of a phase.
-  /// Decode, verify, prefill; the sampling of a token.
-  std::array<std::vector<KernelLaunch>, 4> phases;
+  /// Decode, verify, prefill; verify and prefill of a draft head, if there is
+  /// one; the sampling of a token.
+  std::array<std::vector<KernelLaunch>, 6> phases;
 };
 
 /// What goes into abi::Model beside the code.

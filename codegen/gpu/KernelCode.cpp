@@ -27,6 +27,7 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/ThreadPool.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/IPO/AlwaysInliner.h"
 
@@ -173,8 +174,9 @@ FailureOr<std::string> sputnik::gpu::makePtx(llvm::Module &kernels,
   return ptx.str().str();
 }
 
-FailureOr<cpu::KernelImage>
-sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
+/// The image for one chip, with PTX alone.
+static FailureOr<cpu::KernelImage> makeKernelImage(ModuleOp module,
+                                                   r1::TargetAttr target) {
   llvm::LLVMContext llvmContext;
   FailureOr<KernelCode> code = makeKernelCode(module, target, llvmContext);
   if (failed(code) ||
@@ -192,6 +194,8 @@ sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
   image.onlyThis = onlyThis;
   image.dependent = hasDependentLaunch(target);
   image.arenaBytes = static_cast<uint64_t>(code->arenaBytes);
+  // The first of the activations, which follow the counters.
+  image.stateOffset = kCounters * sizeof(uint32_t);
   auto add = [&](ArrayRef<Launch> from,
                  std::vector<cpu::KernelLaunch> &launches) {
     const auto firstRegion = static_cast<uint32_t>(image.regions.size());
@@ -204,10 +208,46 @@ sputnik::gpu::makeKernelImage(ModuleOp module, r1::TargetAttr target) {
                           static_cast<uint32_t>(launch.layer),
                           firstRegion + static_cast<uint32_t>(launch.number)});
   };
+  // In the order of abi::KernelImage.
+  constexpr StringLiteral phases[] = {r1::kDecode, r1::kVerify, r1::kPrefill,
+                                      r1::kDraftVerify, r1::kDraftPrefill};
   for (const PhasePlan &plan : code->plans) {
-    add(plan.launches, image.phases[static_cast<int>(plan.phase.getKind())]);
+    const auto number = llvm::find(phases, plan.name) - std::begin(phases);
+    if (number == std::size(phases))
+      return module.emitError("no step runs the phase @") << plan.name;
+    add(plan.launches, image.phases[number]);
     llvm::append_range(image.regions, plan.kernels);
   }
   add(code->sample, image.phases.back());
   return image;
+}
+
+FailureOr<std::vector<cpu::KernelImage>> sputnik::gpu::makeKernelImages(
+    ModuleOp module, ArrayRef<r1::TargetAttr> chips,
+    const std::optional<Assembler> &assembler) {
+  std::vector<cpu::KernelImage> images(chips.size());
+  std::vector<std::string> problems(chips.size());
+  // The assembler makes code of one chip's PTX while that of the next is made.
+  llvm::DefaultThreadPool pool;
+  for (auto [chip, image, problem] :
+       llvm::zip_equal(chips, images, problems)) {
+    FailureOr<cpu::KernelImage> made = makeKernelImage(module, chip);
+    if (failed(made))
+      return failure();
+    image = std::move(*made);
+    if (assembler)
+      pool.async([&assembler, &image = image, &problem = problem] {
+        llvm::Expected<std::string> cubin =
+            assembler->assemble(image.ptx, image.chip);
+        if (cubin)
+          image.cubin = std::move(*cubin);
+        else
+          problem = llvm::toString(cubin.takeError());
+      });
+  }
+  pool.wait();
+  for (const std::string &problem : problems)
+    if (!problem.empty())
+      return module.emitError(problem);
+  return images;
 }

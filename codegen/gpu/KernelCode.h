@@ -5,6 +5,7 @@
 #define SPUTNIK_CODEGEN_GPU_KERNELCODE_H
 
 #include "codegen/cpu/ModelObject.h"
+#include "codegen/gpu/Assembler.h"
 #include "codegen/gpu/LowerRegions.h"
 
 namespace llvm {
@@ -43,9 +44,12 @@ mlir::FailureOr<std::string> makePtx(llvm::Module &kernels,
                                      r1::TargetAttr target,
                                      mlir::ModuleOp module);
 
-/// What an executable holds of a module's kernels for one chip.
-mlir::FailureOr<cpu::KernelImage> makeKernelImage(mlir::ModuleOp module,
-                                                  r1::TargetAttr target);
+/// What an executable holds of a module's kernels for each chip: PTX, and
+/// machine code where there is an assembler, which runs for several chips at a
+/// time.
+mlir::FailureOr<std::vector<cpu::KernelImage>>
+makeKernelImages(mlir::ModuleOp module, llvm::ArrayRef<r1::TargetAttr> chips,
+                 const std::optional<Assembler> &assembler);
 
 } // namespace sputnik::gpu
 

@@ -40,7 +40,7 @@ private:
                           function_ref<FailureOr<Grid>(Kernel &)> emit);
   /// Buffers of the values that `region` reads and of those that it gives.
   LogicalResult placeValues(Kernel &kernel);
-  void placeArgument(Kernel &kernel, Value value);
+  LogicalResult placeArgument(Kernel &kernel, Value value);
 
   func::FuncOp function;
   r1::PhaseAttr phase;
@@ -53,12 +53,24 @@ private:
 
 } // namespace
 
-void PhaseLowering::placeArgument(Kernel &k, Value value) {
+LogicalResult PhaseLowering::placeArgument(Kernel &k, Value value) {
   unsigned number = cast<BlockArgument>(value).getArgNumber();
   constexpr Argument kIndices[] = {kTokens, kSlots, kPositions, kOutputs};
-  if (number < std::size(kIndices))
+  if (number < std::size(kIndices)) {
     k.setRows(value, {k.argument(kIndices[number]), 4, k.b.getI32Type(),
                       number == kOutputs ? k.outputCount : k.rowCount, 1});
+    return success();
+  }
+  auto buffer =
+      function.getArgAttrOfType<r1::BufferAttr>(number, r1::kBufferAttr);
+  if (!buffer)
+    return function.emitOpError("takes argument ")
+           << number << " from nowhere; expected rows with "
+           << r1::kBufferAttr;
+  auto type = cast<RankedTensorType>(value.getType());
+  k.setRows(value, {k.activations(buffer.getOffset()), buffer.getStride(),
+                    type.getElementType(), k.rowCount, type.getDimSize(1)});
+  return success();
 }
 
 LogicalResult PhaseLowering::placeValues(Kernel &k) {
@@ -88,9 +100,8 @@ LogicalResult PhaseLowering::placeValues(Kernel &k) {
           k.region->isAncestor(operand.getParentBlock()->getParentOp()))
         continue;
       Value origin = r1::getStreamOrigin(operand);
-      if (isa<BlockArgument>(origin))
-        placeArgument(k, origin);
-      else if (failed(place(operand, operand)))
+      if (failed(isa<BlockArgument>(origin) ? placeArgument(k, origin)
+                                            : place(operand, operand)))
         return WalkResult::interrupt();
     }
     return WalkResult::advance();
@@ -120,9 +131,9 @@ LogicalResult PhaseLowering::lower(r1::RegionOp region,
                               "be made");
   if (failed(verifyOps(region)))
     return failure();
-  std::string name = (r1::stringifyPhaseKind(phase.getKind()) + "_" +
-                      Twine(index++) + "_" + region.getName())
-                         .str();
+  std::string name =
+      (function.getName() + "_" + Twine(index++) + "_" + region.getName())
+          .str();
   for (char &c : name)
     if (!llvm::isAlnum(c))
       c = '_';
@@ -209,7 +220,7 @@ PhaseLowering::addKernel(r1::RegionOp region, StringRef symbol,
                       grid->rowTile, perOutput, kernel.getSharedBytes(),
                       /*layer=*/-1, static_cast<int64_t>(kernels.size())});
   cpu::RegionWork work = cpu::countWork(
-      region, r1::stringifyPhaseKind(phase.getKind()),
+      region, function.getName(),
       [&](Operation *weight) { return kernel.reads(weight); },
       kernel.readsCache());
   work.name += suffix;
@@ -247,14 +258,14 @@ FailureOr<PhasePlan> PhaseLowering::run() {
   auto arena = function->getAttrOfType<IntegerAttr>(r1::kArenaBytesAttr);
   if (!arena)
     return function.emitOpError("has no memory plan");
-  if (function.getNumArguments() != 5)
+  if (function.getNumArguments() < r1::kStepInputs)
     return function.emitOpError("must take tokens, slots, positions, outputs "
                                 "and the cache");
   activationBytes = llvm::alignTo(arena.getInt(), 64);
   if (function.getNumResults() == 0)
     return function.emitOpError("must give logits");
   PhasePlan plan{
-      phase, {}, 0, activationBytes,
+      function.getName().str(), phase, {}, 0, activationBytes,
       cast<RankedTensorType>(function.getResultTypes()[0]).getDimSize(1), {}};
   if (failed(lower(function.front(), 0, plan.launches)))
     return failure();

@@ -24,6 +24,7 @@ struct Launch {
 
 /// The launches of a phase, in order. Each waits for the one before.
 struct PhasePlan {
+  std::string name; ///< The phase's function.
   r1::PhaseAttr phase;
   std::vector<Launch> launches;
   /// See kCounters, which must be zero before the first step of any phase. All

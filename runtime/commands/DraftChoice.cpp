@@ -9,7 +9,7 @@
 namespace sputnik::rt {
 
 std::string defaultDraft(const abi::Model &model) {
-  return model.draftVerify.run ? "1" : noDrafts;
+  return model.draftVerify.maxRows ? "1" : noDrafts;
 }
 
 Result<std::unique_ptr<Drafter>> makeDrafter(const std::string &choice,
@@ -22,7 +22,7 @@ Result<std::unique_ptr<Drafter>> makeDrafter(const std::string &choice,
     drafter = std::make_unique<PromptLookup>();
     return drafter;
   }
-  if (!session.engine().model().draftVerify.run)
+  if (!session.engine().model().draftVerify.maxRows)
     return SPUTNIK_ERROR("--draft=%s: the model has no draft head, expected %s "
                          "or %s",
                          choice.c_str(), noDrafts, promptLookup);

@@ -42,7 +42,7 @@ Status CudaDevice::beginDecoding(const abi::DecodeStart &start) {
     return status;
   if (decodeGraph)
     return {};
-  return capture(decodeGraph, {&decodePhase, &sample});
+  return capture(decodeGraph, {&decodePhase, &sample}, 1, 1);
 }
 
 Status CudaDevice::decode() {

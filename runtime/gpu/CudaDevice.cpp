@@ -3,7 +3,7 @@
 #include "runtime/gpu/CudaDevice.h"
 
 #include <algorithm>
-#include <utility>
+#include <tuple>
 
 namespace sputnik::rt::cuda {
 
@@ -29,9 +29,7 @@ CudaDevice::~CudaDevice() {
   // A GPU that is lost cannot be tidied up: errors do not matter any more.
   if (!context)
     return;
-  for (Phase *phase : {&decodePhase, &verify, &prefill})
-    if (phase->graph)
-      driver.graphExecDestroy(phase->graph);
+  dropGraphs();
   for (Event event : events)
     driver.eventDestroy(event);
   for (const Buffer &buffer : indices)
@@ -41,8 +39,6 @@ CudaDevice::~CudaDevice() {
   for (const Buffer *buffer :
        {&logits, &weights, &arena, &cachePointers, &sampling})
     driver.memFree(buffer->address);
-  if (decodeGraph)
-    driver.graphExecDestroy(decodeGraph);
   if (ring)
     driver.hostFree(ring);
   if (module)
@@ -93,30 +89,40 @@ Status CudaDevice::choose() {
   return check(driver.streamCreate(&stream, kNonBlocking), name);
 }
 
-Status CudaDevice::loadKernels() {
+Status CudaDevice::loadPtx() {
   char log[1024] = "";
   int options[] = {kErrorLog, kErrorLogBytes};
   void *values[] = {log, reinterpret_cast<void *>(sizeof(log))};
-  if (Status status = check(driver.moduleLoad(&module, image->ptx, 2, options,
-                                              values),
-                            "the driver does not take the kernels");
-      !status) {
-    const std::string firstLine(log,
-                                std::find(log, log + sizeof(log) - 1, '\n'));
-    return firstLine.empty()
-               ? status
-               : SPUTNIK_ERROR("%s: %s", status.error().message.c_str(),
-                               firstLine.c_str());
-  }
-  if (Status status = load(decodePhase, image->decode, model.decode.maxRows);
-      !status)
+  const Status status =
+      check(driver.moduleLoad(&module, image->ptx, 2, options, values),
+            "the driver does not take the kernels");
+  const std::string firstLine(log, std::find(log, log + sizeof(log) - 1, '\n'));
+  if (status || firstLine.empty())
     return status;
-  if (Status status = load(verify, image->verify, model.verify.maxRows);
-      !status)
-    return status;
-  if (Status status = load(sample, image->sample, 1); !status)
-    return status;
-  return load(prefill, image->prefill, model.prefill.maxRows);
+  return SPUTNIK_ERROR("%s: %s", status.error().message.c_str(),
+                       firstLine.c_str());
+}
+
+Status CudaDevice::loadKernels() {
+  // Machine code runs on the chip that it was made for and on later ones of the
+  // same generation. A driver may still be too old for it.
+  const bool sameGeneration =
+      static_cast<int>(image->capability) / 10 == capability / 10;
+  if (!image->cubin || !sameGeneration ||
+      driver.moduleLoad(&module, image->cubin, 0, nullptr, nullptr) != kSuccess)
+    if (Status status = loadPtx(); !status)
+      return status;
+  const std::tuple<Phase &, const abi::KernelPhase &, int64_t> phases[] = {
+      {decodePhase, image->decode, model.decode.maxRows},
+      {verify, image->verify, model.verify.maxRows},
+      {prefill, image->prefill, model.prefill.maxRows},
+      {draftVerify, image->draftVerify, model.draftVerify.maxRows},
+      {draftPrefill, image->draftPrefill, model.draftPrefill.maxRows},
+      {sample, image->sample, 1}};
+  for (const auto &[phase, plan, maxRows] : phases)
+    if (Status status = load(phase, plan, maxRows); !status)
+      return status;
+  return {};
 }
 
 Status CudaDevice::load(Phase &phase, const abi::KernelPhase &plan,
@@ -161,7 +167,7 @@ Status CudaDevice::allocateAll(int64_t slots) {
   const auto cacheCount = static_cast<uint64_t>(slots);
   needed = model.weightBytes + image->arenaBytes +
            cacheCount * model.cacheBytes +
-           static_cast<uint64_t>(model.vocabSize) * sizeof(float);
+           logitBytes(verify.maxRows);
   // Random weights are made in whole lines.
   if (Status status = allocate(weights, (model.weightBytes + 63) / 64 * 64);
       !status)
@@ -185,7 +191,7 @@ Status CudaDevice::allocateAll(int64_t slots) {
   for (Buffer &buffer : indices)
     if (Status status = allocate(buffer, rows * sizeof(int32_t)); !status)
       return status;
-  if (Status status = growLogits(1); !status)
+  if (Status status = growLogits(verify.maxRows); !status)
     return status;
   std::vector<Address> pointers;
   for (int64_t slot = 0; slot < slots; ++slot) {
@@ -206,132 +212,6 @@ Status CudaDevice::allocateAll(int64_t slots) {
       !status)
     return status;
   return check(driver.streamSynchronize(stream), "memory");
-}
-
-Status CudaDevice::growLogits(uint64_t rows) {
-  const uint64_t bytes =
-      rows * static_cast<uint64_t>(model.vocabSize) * sizeof(float);
-  if (bytes <= logits.bytes)
-    return {};
-  // Graphs hold the address.
-  for (GraphExec *graph : {&decodePhase.graph, &verify.graph, &prefill.graph,
-                           &decodeGraph})
-    if (*graph)
-      driver.graphExecDestroy(std::exchange(*graph, nullptr));
-  if (logits.address)
-    driver.memFree(std::exchange(logits, {}).address);
-  return allocate(logits, bytes);
-}
-
-Status CudaDevice::launch(const Phase &phase, uint32_t rows,
-                          uint32_t outputs) {
-  for (uint64_t i = 0; i < phase.plan->count; ++i)
-    if (Status status = launchOne(phase, i, rows, outputs); !status)
-      return status;
-  return {};
-}
-
-Status CudaDevice::launchOne(const Phase &phase, uint64_t number, uint32_t rows,
-                             uint32_t outputs) {
-  const abi::KernelLaunch &one = phase.plan->launches[number];
-  const uint32_t count = rowsOf(one, rows, outputs);
-  if (count == 0)
-    return {};
-  Address pointers[] = {indices[0].address, indices[1].address,
-                        indices[2].address, indices[3].address,
-                        logits.address,     weights.address,
-                        arena.address,      cachePointers.address,
-                        sampling.address};
-  uint32_t layer = one.layer;
-  void *arguments[] = {&pointers[0], &pointers[1], &pointers[2], &pointers[3],
-                       &pointers[4], &pointers[5], &pointers[6], &pointers[7],
-                       &pointers[8], &rows,        &outputs,     &layer};
-  LaunchAttribute early = {kProgrammaticSerialization, 0, {1}};
-  const bool mayStartEarly =
-      image->dependent && driver.version >= kDependentLaunchVersion;
-  const LaunchShape shape = {one.blocks,
-                             (count + one.rowTile - 1) / one.rowTile,
-                             1,
-                             one.threads,
-                             1,
-                             1,
-                             one.sharedBytes,
-                             stream,
-                             &early,
-                             mayStartEarly ? 1u : 0u};
-  return check(
-      driver.launchEx(&shape, phase.functions[number], arguments, nullptr),
-      one.kernel);
-}
-
-Status CudaDevice::capture(GraphExec &exec,
-                           std::initializer_list<const Phase *> phases) {
-  const char *what = "the graph of a step";
-  if (Status status =
-          check(driver.captureBegin(stream, kCaptureThreadLocal), what);
-      !status)
-    return status;
-  Status launched;
-  for (const Phase *phase : phases)
-    if (launched)
-      launched = launch(*phase, 1, 1);
-  Graph graph = nullptr;
-  const Code ended = driver.captureEnd(stream, &graph);
-  if (!launched)
-    return launched;
-  if (Status status = check(ended, what); !status)
-    return status;
-  const Code code = driver.graphInstantiate(&exec, graph, 0);
-  driver.graphDestroy(graph);
-  return check(code, what);
-}
-
-Status CudaDevice::step(const abi::Step &step) {
-  Phase &phase = step.rows <= decodePhase.maxRows ? decodePhase
-                 : step.rows <= verify.maxRows ? verify
-                                               : prefill;
-  const auto rows = static_cast<uint32_t>(step.rows);
-  const auto outputs = static_cast<uint32_t>(step.numOutputs);
-  if (Status status = growLogits(outputs); !status)
-    return status;
-  const std::pair<const int32_t *, uint32_t> sources[kIndices] = {
-      {step.tokens, rows},
-      {step.slots, rows},
-      {step.positions, rows},
-      {step.outputs, outputs}};
-  for (int i = 0; i < kIndices; ++i)
-    if (sources[i].second)
-      if (Status status = check(
-              driver.copyToDevice(indices[i].address, sources[i].first,
-                                  sources[i].second * sizeof(int32_t), stream),
-              "a step");
-          !status)
-        return status;
-  if (step.profile) {
-    if (Status status = launchNoting(phase, rows, outputs, *step.profile);
-        !status)
-      return status;
-  } else if (rows == 1 && outputs == 1) {
-    if (!phase.graph)
-      if (Status status = capture(phase.graph, {&phase}); !status)
-        return status;
-    if (Status status =
-            check(driver.graphLaunch(phase.graph, stream), "a step");
-        !status)
-      return status;
-  } else if (Status status = launch(phase, rows, outputs); !status) {
-    return status;
-  }
-  if (outputs)
-    if (Status status = check(
-            driver.copyToHost(step.logits, logits.address,
-                              outputs * static_cast<uint64_t>(model.vocabSize) *
-                                  sizeof(float),
-                              stream),
-            "a step");
-        !status)
-      return status;
-  return check(driver.streamSynchronize(stream), "a step");
 }
 
 } // namespace sputnik::rt::cuda
@@ -360,9 +240,16 @@ const char *openDevice(const sputnik::abi::Model *model,
   return nullptr;
 }
 
-const char *runStep(void *device, const sputnik::abi::Step *step) {
+const char *runStep(void *device, sputnik::abi::StepKind kind,
+                    const sputnik::abi::Step *step) {
   const sputnik::rt::Status status =
-      static_cast<CudaDevice *>(device)->step(*step);
+      static_cast<CudaDevice *>(device)->step(kind, *step);
+  return status ? nullptr : keep(status.error());
+}
+
+const char *moveState(void *device, int64_t from, int64_t to) {
+  const sputnik::rt::Status status =
+      static_cast<CudaDevice *>(device)->moveState(from, to);
   return status ? nullptr : keep(status.error());
 }
 
@@ -411,5 +298,5 @@ void closeDevice(void *device) { delete static_cast<CudaDevice *>(device); }
 } // namespace
 
 const sputnik::abi::Accelerator sputnik_cuda = {
-    openDevice,    runStep,      beginDecoding, decode,     nextToken,
-    endDecoding,   measureDevice, nameOfDevice, closeDevice};
+    openDevice, runStep,     moveState,     beginDecoding, decode,
+    nextToken,  endDecoding, measureDevice, nameOfDevice,  closeDevice};

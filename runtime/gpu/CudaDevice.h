@@ -8,9 +8,11 @@
 
 #include <functional>
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sputnik::rt::cuda {
@@ -25,7 +27,8 @@ public:
   ~CudaDevice();
 
   /// Runs one step; logits are in step.logits when it returns.
-  Status step(const abi::Step &step);
+  Status step(abi::StepKind kind, const abi::Step &step);
+  Status moveState(int64_t from, int64_t to);
 
   Result<double> measure(abi::DeviceLimit limit);
   const char *name() const { return deviceName.c_str(); }
@@ -47,8 +50,8 @@ private:
     int64_t maxRows = 0;
     const abi::KernelPhase *plan = nullptr;
     std::vector<Function> functions;
-    /// Of a step that wants one row of logits.
-    GraphExec graph = nullptr;
+    /// Of steps of few rows, by the rows and those whose logits are wanted.
+    std::map<std::pair<uint32_t, uint32_t>, GraphExec> graphs;
   };
   static constexpr int kIndices = 4; ///< tokens, slots, positions, outputs.
 
@@ -56,6 +59,8 @@ private:
       : driver(driver), model(model) {}
   Status choose();
   Status loadKernels();
+  /// Has the driver make machine code of the image's PTX.
+  Status loadPtx();
   Status load(Phase &phase, const abi::KernelPhase &plan, int64_t maxRows);
   Status allocate(Buffer &buffer, uint64_t bytes);
   Status allocateAll(int64_t slots);
@@ -71,10 +76,15 @@ private:
   Status launch(const Phase &phase, uint32_t rows, uint32_t outputs);
   Status launchOne(const Phase &phase, uint64_t number, uint32_t rows,
                    uint32_t outputs);
-  /// Makes one graph of steps of one row, so that the host launches once.
-  Status capture(GraphExec &graph, std::initializer_list<const Phase *> phases);
+  Phase &phaseOf(abi::StepKind kind, int64_t rows);
+  /// Makes one graph of a step of each phase, so that the host launches once.
+  Status capture(GraphExec &graph, std::initializer_list<const Phase *> phases,
+                 uint32_t rows, uint32_t outputs);
+  Status launchGraph(Phase &phase, uint32_t rows, uint32_t outputs);
+  void dropGraphs();
   Status copy(const Buffer &to, const void *from, uint64_t bytes);
-  Status growLogits(uint64_t rows);
+  uint64_t logitBytes(int64_t rows) const;
+  Status growLogits(int64_t rows);
 
   // Measuring.
   Result<int> attribute(int which) const;
@@ -114,7 +124,7 @@ private:
   Stream stream = nullptr;
   Module module = nullptr;
   const abi::KernelImage *image = nullptr;
-  Phase decodePhase, verify, prefill, sample;
+  Phase decodePhase, verify, prefill, draftVerify, draftPrefill, sample;
   Buffer indices[kIndices], logits, weights, arena, cachePointers, sampling;
   std::vector<Buffer> caches;
   std::vector<Event> events;

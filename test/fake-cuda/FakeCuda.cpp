@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The functions of the driver API that executables use. Kernels are looked up
-// in the PTX that the executable brings; what runs is their LLVM IR, in the
-// file that SPUTNIK_FAKE_CUDA_IR names, or else in <executable>.ll. Memory of the
+// in the PTX or cubin that the executable brings; what runs is their LLVM IR, in
+// the file that SPUTNIK_FAKE_CUDA_IR names, or else in <executable>.ll. Memory of the
 // device is memory of the host, full of 0xff when it is new.
 //
 // SPUTNIK_FAKE_CUDA_CAPABILITY is the chip (90 if not set);
@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ModuleImage.h"
 #include "codegen/gpu/emulator/Emulator.h"
 #include "runtime/gpu/CudaDriver.h"
 
@@ -78,7 +79,7 @@ using LaunchGraph = std::vector<Launch>;
 struct State {
   std::map<uint64_t, std::vector<uint8_t>> memory;
   std::unique_ptr<gpu::Emulator> emulator;
-  std::string ptx;
+  testing::ModuleImage module;
   std::map<std::string, KernelFunction> functions;
   LaunchGraph *capture = nullptr;
   int launches = 0;
@@ -100,6 +101,14 @@ std::string kernelsPath() {
 
 bool hasFault(llvm::StringRef fault) {
   return environment("SPUTNIK_FAKE_CUDA_FAULT", "") == fault;
+}
+
+/// 10 * major + minor.
+int getCapability() {
+  int capability = 0;
+  environment("SPUTNIK_FAKE_CUDA_CAPABILITY", "90")
+      .getAsInteger(10, capability);
+  return capability;
 }
 
 Code run(Launch &launch) {
@@ -142,9 +151,7 @@ void report() {
   if (!path)
     return;
   std::ofstream file(path);
-  const llvm::StringRef target =
-      llvm::StringRef(state.ptx).split(".target ").second;
-  file << "kernels for " << target.split('\n').first.str() << "\n";
+  file << state.module.what << "\n";
   for (const std::string &kernel : state.launched)
     file << "launched " << kernel << "\n";
   file << "largest copy to the device: " << state.largestCopy << " bytes\n"
@@ -190,9 +197,6 @@ EXPORT int cuDeviceGetName(char *name, int length, int) {
   return kSuccess;
 }
 EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {
-  int capability = 0;
-  environment("SPUTNIK_FAKE_CUDA_CAPABILITY", "90")
-      .getAsInteger(10, capability);
   switch (attribute) {
   case kProcessors:
     *value = 2;
@@ -201,10 +205,10 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {
     *value = 64 << 10;
     return kSuccess;
   case kMajor:
-    *value = capability / 10;
+    *value = getCapability() / 10;
     return kSuccess;
   case kMinor:
-    *value = capability % 10;
+    *value = getCapability() % 10;
     return kSuccess;
   default:
     return kInvalidValue;
@@ -327,7 +331,8 @@ EXPORT int cuStreamQuery(void *) { return kSuccess; }
 
 EXPORT int cuModuleLoadDataEx(void **module, const void *image, unsigned, int *,
                               void **values) {
-  if (hasFault("old-ptx")) {
+  const bool isCubin = testing::ModuleImage::isCubin(image);
+  if (hasFault("old-ptx") && !isCubin) {
     // The log comes before its size.
     std::strncpy(static_cast<char *>(values[0]),
                  "ptxas application ptx input, line 9; fatal   : Unsupported "
@@ -336,9 +341,10 @@ EXPORT int cuModuleLoadDataEx(void **module, const void *image, unsigned, int *,
                  reinterpret_cast<size_t>(values[1]) - 1);
     return kUnsupportedPtx;
   }
-  state.ptx = static_cast<const char *>(image);
-  if (state.ptx.find(".version") == std::string::npos)
+  auto found = testing::ModuleImage::read(image, getCapability());
+  if (!found || (hasFault("no-cubin") && isCubin))
     return kInvalidImage;
+  state.module = std::move(*found);
   auto context = std::make_unique<llvm::LLVMContext>();
   llvm::SMDiagnostic diagnostic;
   auto ir = llvm::parseIRFile(kernelsPath(), diagnostic, *context);
@@ -361,9 +367,7 @@ EXPORT int cuModuleUnload(void *) {
   return kSuccess;
 }
 EXPORT int cuModuleGetFunction(void **function, void *, const char *name) {
-  if (state.ptx.find(".entry " + std::string(name) + "(") ==
-          std::string::npos ||
-      !state.emulator->hasKernel(name))
+  if (!state.module.kernels.contains(name) || !state.emulator->hasKernel(name))
     return kNotFound;
   KernelFunction &found = state.functions[name];
   found.name = name;

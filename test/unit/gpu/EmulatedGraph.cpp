@@ -70,14 +70,13 @@ EmulatedGraph::create(ModuleOp module, const Options &options) {
   return std::move(graph);
 }
 
-const gpu::PhasePlan &EmulatedGraph::plan(r1::PhaseKind kind) const {
-  return *llvm::find_if(plans, [&](const gpu::PhasePlan &plan) {
-    return plan.phase.getKind() == kind;
-  });
+const gpu::PhasePlan &EmulatedGraph::plan(llvm::StringRef phase) const {
+  return *llvm::find_if(
+      plans, [&](const gpu::PhasePlan &plan) { return plan.name == phase; });
 }
 
-int64_t EmulatedGraph::maxRows(r1::PhaseKind kind) const {
-  return plan(kind).phase.getMaxRows();
+int64_t EmulatedGraph::maxRows(llvm::StringRef phase) const {
+  return plan(phase).phase.getMaxRows();
 }
 
 void EmulatedGraph::reset(uint64_t seed) {
@@ -89,7 +88,7 @@ void EmulatedGraph::reset(uint64_t seed) {
   emulator->setSeed(seed);
 }
 
-llvm::Error EmulatedGraph::run(r1::PhaseKind kind, StepRows rows,
+llvm::Error EmulatedGraph::run(llvm::StringRef phase, StepRows rows,
                                std::vector<uint8_t> &weights, float *logits) {
   const auto count = static_cast<int32_t>(rows.tokens.size());
   const auto outputs = static_cast<int32_t>(rows.outputs.size());
@@ -127,7 +126,7 @@ llvm::Error EmulatedGraph::run(r1::PhaseKind kind, StepRows rows,
   arguments.insert(arguments.end(), {&numbers[0], &numbers[1], &layer});
 
   llvm::Error error = llvm::Error::success();
-  for (const gpu::Launch &launch : plan(kind).launches) {
+  for (const gpu::Launch &launch : plan(phase).launches) {
     const int64_t launched = launch.perOutput ? outputs : count;
     if (launched == 0)
       continue;

@@ -26,17 +26,18 @@ public:
 
   uint64_t weightBytes() const { return bytesOfWeights; }
   int64_t vocabulary() const { return vocabularySize; }
-  int64_t maxRows(r1::PhaseKind kind) const;
+  /// Phases are called as their functions.
+  int64_t maxRows(llvm::StringRef phase) const;
 
   /// Fresh activations and a cache of zeros for one conversation.
   void reset(uint64_t seed);
   /// One step. `logits` has room for rows.outputs times vocabulary().
-  llvm::Error run(r1::PhaseKind kind, StepRows rows,
+  llvm::Error run(llvm::StringRef phase, StepRows rows,
                   std::vector<uint8_t> &weights, float *logits);
 
 private:
   EmulatedGraph() = default;
-  const gpu::PhasePlan &plan(r1::PhaseKind kind) const;
+  const gpu::PhasePlan &plan(llvm::StringRef phase) const;
 
   std::unique_ptr<gpu::Emulator> emulator;
   std::vector<gpu::PhasePlan> plans;

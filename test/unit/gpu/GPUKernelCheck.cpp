@@ -28,10 +28,11 @@ bool KernelFixture::attendsInBytes() { return false; }
 bool KernelFixture::multipliesBytes() { return true; }
 
 /// Rows 0..count-1, at most `together` in a step.
-static std::vector<float> run(EmulatedGraph &graph, r1::PhaseKind phase,
+static std::vector<float> run(EmulatedGraph &graph, r1::PhaseKind kind,
                               std::vector<uint8_t> &weights, int64_t count,
                               uint64_t seed) {
   graph.reset(seed);
+  const llvm::StringRef phase = r1::stringifyPhaseKind(kind);
   const int64_t together = graph.maxRows(phase);
   std::vector<float> result(static_cast<size_t>(count * graph.vocabulary()),
                             std::nanf(""));

@@ -11,6 +11,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 namespace sputnik::testing {
 namespace {
 
@@ -24,6 +26,63 @@ struct Case {
   r1::Scheme scheme;
   bool byteCache = false;
 };
+
+/// Makes a step of rows in the phase of that name; gives the logits of rows that
+/// are outputs.
+using Step = std::function<std::vector<float>(llvm::StringRef phase,
+                                              const StepRows &rows)>;
+
+int32_t likeliest(llvm::ArrayRef<float> logits) {
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) -
+                              logits.begin());
+}
+
+/// Rows of `tokens` at the positions from `first` on.
+StepRows rowsOf(llvm::ArrayRef<int32_t> tokens, size_t first,
+                bool allOutputs = false) {
+  StepRows rows = StepRows::sequence(static_cast<int64_t>(tokens.size()),
+                                     static_cast<int64_t>(first), allOutputs);
+  rows.tokens = tokens;
+  return rows;
+}
+
+/// The prompt, the likeliest token after it, after that, and so on.
+std::vector<int32_t> decode(const Step &step) {
+  std::vector<int32_t> text = prompt;
+  text.push_back(likeliest(step(r1::kPrefill, rowsOf(text, 0))));
+  while (text.size() < prompt.size() + generated)
+    text.push_back(
+        likeliest(step(r1::kDecode, rowsOf(text.back(), text.size() - 1))));
+  return text;
+}
+
+/// The same, by steps that check a guess of the draft head. `right` counts the
+/// guesses that were.
+std::vector<int32_t> decodeWithDrafts(const Step &step, int &right) {
+  std::vector<int32_t> text = prompt;
+  text.push_back(likeliest(step(r1::kPrefill, rowsOf(text, 0))));
+  // The first row whose state the head has not read.
+  size_t unread = 0;
+  while (text.size() < prompt.size() + generated) {
+    const auto next = llvm::ArrayRef(text).drop_front(unread + 1);
+    const int32_t guess = likeliest(step(
+        unread ? r1::kDraftVerify : r1::kDraftPrefill, rowsOf(next, unread)));
+    unread = text.size() - 1;
+    const std::vector<float> logits =
+        step(r1::kVerify, rowsOf({text.back(), guess}, unread,
+                                 /*allOutputs=*/true));
+    const auto [first, second] =
+        std::pair(llvm::ArrayRef(logits).take_front(logits.size() / 2),
+                  llvm::ArrayRef(logits).drop_front(logits.size() / 2));
+    text.push_back(likeliest(first));
+    if (text.back() != guess)
+      continue;
+    ++right;
+    text.push_back(likeliest(second));
+  }
+  text.resize(prompt.size() + generated);
+  return text;
+}
 
 class GreedyTest : public ::testing::TestWithParam<Case> {
 protected:
@@ -42,7 +101,6 @@ protected:
                             ? mlir::Type(mlir::IntegerType::get(&context, 8))
                             : mlir::BFloat16Type::get(&context);
     options.maxContext = 512;
-    options.draft = false;
     auto graph = importModel(*checkpoint, context, options);
     EXPECT_TRUE(static_cast<bool>(graph)) << toString(graph.takeError());
     return std::move(*graph);
@@ -55,20 +113,25 @@ protected:
     return std::move(sink.image);
   }
 
-  /// The likeliest token after the prompt, after that, and so on. `step` runs
-  /// rows and gives the logits of the last.
-  template <typename Step> std::vector<int32_t> greedy(Step step) {
-    std::vector<int32_t> tokens = prompt;
-    StepRows rows = StepRows::sequence(prompt.size(), 0, false);
-    rows.tokens = prompt;
-    while (tokens.size() < prompt.size() + generated) {
-      const std::vector<float> logits = step(rows);
-      tokens.push_back(static_cast<int32_t>(
-          std::max_element(logits.begin(), logits.end()) - logits.begin()));
-      rows = StepRows::sequence(1, static_cast<int64_t>(tokens.size()) - 1);
-      rows.tokens = {tokens.back()};
-    }
-    return tokens;
+  /// What the CPU decodes.
+  std::vector<int32_t> decodeOnTheCPU() {
+    LoadedGraph::Options options;
+    options.scheme = GetParam().scheme;
+    auto module = import();
+    auto graph = LoadedGraph::create(*module, options);
+    EXPECT_TRUE(static_cast<bool>(graph)) << toString(graph.takeError());
+    const abi::Model &model = graph->model();
+    const std::vector<uint8_t> bytes = image(*module, model.weightBytes);
+    rt::Mapping weights =
+        llvm::cantFail(allocateMemory(model.weightBytes, "the weights"));
+    std::copy(bytes.begin(), bytes.end(), weights.data());
+    auto runner = llvm::cantFail(StepRunner::create(model, 2));
+    return decode([&](llvm::StringRef phase, const StepRows &rows) {
+      std::vector<float> logits(static_cast<size_t>(model.vocabSize));
+      runner->run(phase == r1::kPrefill ? model.prefill : model.decode, rows,
+                  weights.data(), logits.data());
+      return logits;
+    });
   }
 
   mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
@@ -76,41 +139,29 @@ protected:
 };
 
 TEST_P(GreedyTest, SameTokensAsOnTheCPU) {
-  LoadedGraph::Options options;
+  const std::vector<int32_t> expected = decodeOnTheCPU();
+
+  EmulatedGraph::Options options;
   options.scheme = GetParam().scheme;
   auto module = import();
-  auto graph = LoadedGraph::create(*module, options);
-  ASSERT_TRUE(static_cast<bool>(graph)) << toString(graph.takeError());
-  const abi::Model &model = graph->model();
-  const std::vector<uint8_t> bytes = image(*module, model.weightBytes);
-  rt::Mapping weights =
-      llvm::cantFail(allocateMemory(model.weightBytes, "the weights"));
-  std::copy(bytes.begin(), bytes.end(), weights.data());
-  auto runner = llvm::cantFail(StepRunner::create(model, 2));
-  const auto expected = greedy([&](const StepRows &rows) {
-    std::vector<float> logits(static_cast<size_t>(model.vocabSize));
-    runner->run(rows.tokens.size() > 1 ? model.prefill : model.decode, rows,
-                weights.data(), logits.data());
-    return logits;
-  });
-
-  EmulatedGraph::Options gpuOptions;
-  gpuOptions.scheme = GetParam().scheme;
-  auto gpuModule = import();
-  auto kernels = EmulatedGraph::create(*gpuModule, gpuOptions);
+  auto kernels = EmulatedGraph::create(*module, options);
   ASSERT_TRUE(static_cast<bool>(kernels)) << toString(kernels.takeError());
-  std::vector<uint8_t> gpuWeights =
-      image(*gpuModule, (*kernels)->weightBytes());
-  const auto found = greedy([&](const StepRows &rows) {
-    std::vector<float> logits(static_cast<size_t>((*kernels)->vocabulary()));
-    llvm::Error error = (*kernels)->run(rows.tokens.size() > 1
-                                            ? r1::PhaseKind::Prefill
-                                            : r1::PhaseKind::Decode,
-                                        rows, gpuWeights, logits.data());
+  std::vector<uint8_t> weights = image(*module, (*kernels)->weightBytes());
+  const Step step = [&](llvm::StringRef phase, const StepRows &rows) {
+    std::vector<float> logits(rows.outputs.size() *
+                              static_cast<size_t>((*kernels)->vocabulary()));
+    llvm::Error error = (*kernels)->run(phase, rows, weights, logits.data());
     EXPECT_FALSE(static_cast<bool>(error)) << toString(std::move(error));
     return logits;
-  });
-  EXPECT_EQ(found, expected);
+  };
+  EXPECT_EQ(decode(step), expected);
+
+  if (!module->lookupSymbol(r1::kDraftVerify))
+    return;
+  (*kernels)->reset(1);
+  int right = 0;
+  EXPECT_EQ(decodeWithDrafts(step, right), expected);
+  EXPECT_GT(right, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -138,6 +138,25 @@ TEST(RegionRates, CountOneRowWhereOnlyOutputsCount) {
   EXPECT_NEAR(rates[0].operationsPerSecond, 2 * 1000 / 2e-6, 1);
 }
 
+TEST(RegionRates, StepsOfGuessesAreNoPrompt) {
+  const abi::Region region = {.name = "attention",
+                              .phase = "draft_verify",
+                              .weightBytes = 1000,
+                              .macs = 0,
+                              .positionBytes = 10,
+                              .positionMacs = 0,
+                              .perOutput = 0};
+  const abi::Model model = modelOf(region);
+  Result<Profile> profile = Profile::create(model, 1);
+  ASSERT_TRUE(profile);
+  note(*profile->threads(), {1000, 3000, 0, 0});
+  const std::vector<RegionRate> rates =
+      rateRegions(*profile, {1e9, 1e12, 0}, {.rows = 1, .positions = 300},
+                  {.rows = 64, .positions = 32});
+  ASSERT_EQ(rates.size(), 1u);
+  EXPECT_DOUBLE_EQ(rates[0].bytes, 4000);
+}
+
 TEST(Profile, KeepsTheLatest) {
   Result<Profile> profile = Profile::create(sputnik_model, 1);
   ASSERT_TRUE(profile);
