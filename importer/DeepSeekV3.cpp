@@ -33,8 +33,7 @@ public:
     if (dense < config.layers)
       groups.push_back({"", {dense, config.layers - dense}, true});
     // Conversions tend to leave it out.
-    if (config.draftLayers && model.wantsDraft() &&
-        model.hasTensor(draftTensor("eh_proj.weight")))
+    if (config.draftLayers && model.hasTensor(draftTensor("eh_proj.weight")))
       draft = {"draft_", {config.layers, 1}, true};
   }
 

@@ -23,8 +23,6 @@ struct ImportOptions {
   /// Builds the graph from the configuration alone. Origins then have no file,
   /// no bytes and the stored type kRandomStored.
   bool randomWeights = false;
-  /// Builds `@draft` where the model has a head that predicts further tokens.
-  bool draft = true;
 };
 
 /// The stored type of a weight that no file holds.
@@ -33,7 +31,8 @@ inline constexpr llvm::StringLiteral kRandomStored = "random";
 /// Builds the model as the checkpoint describes it: one r1.weight per kind of
 /// tensor, stacked over layers, and
 /// `@forward(tokens, slots, positions, outputs, cache)`, which gives logits
-/// [rows of outputs, vocabulary].
+/// [rows of outputs, vocabulary]; and `@draft` where the checkpoint has a head that
+/// predicts further tokens.
 /// Errors: a tensor that is missing or has another shape than the configuration
 /// says; a context longer than the model's; a cache that cannot hold i8.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>

@@ -31,8 +31,6 @@ public:
     return options.randomWeights || checkpoint.find(tensor);
   }
 
-  bool wantsDraft() const { return options.draft; }
-
   /// Declares the weight `symbol` of `shape`, the checkpoint's tensor `tensor`.
   llvm::Error addWeight(llvm::StringRef symbol, llvm::StringRef tensor,
                         llvm::ArrayRef<int64_t> shape);
