@@ -83,18 +83,19 @@ TEST(Profile, GivesTimesOfAllThreads) {
   EXPECT_FALSE(trace[5].contains("args"));
 }
 
-/// The rates of prefill in a model of one region, which ran once.
+/// The rates in a model of one region, which ran once.
 static std::vector<RegionRate> ratesOf(const abi::Region &region,
                                        const abi::RegionTime &time,
                                        const DevicePeaks &peaks,
-                                       const StepLoad &load) {
+                                       const StepLoad &decode,
+                                       const StepLoad &prefill) {
   abi::Model model = sputnik_model;
   model.regions = &region;
   model.regionCount = 1;
   Result<Profile> profile = Profile::create(model, 1);
   EXPECT_TRUE(profile);
   note(*profile->threads(), time);
-  return rateRegions(*profile, peaks, {}, load);
+  return rateRegions(*profile, peaks, decode, prefill);
 }
 
 TEST(RegionRates, LeaveTheLaunchOutAndTakeTheNearerLimit) {
@@ -106,7 +107,7 @@ TEST(RegionRates, LeaveTheLaunchOutAndTakeTheNearerLimit) {
                               .positionMacs = 3,
                               .perOutput = 0};
   const std::vector<RegionRate> rates =
-      ratesOf(region, {1000, 6000, 0, 0}, {1e9, 1e12, 1e-6},
+      ratesOf(region, {1000, 6000, 0, 0}, {1e9, 1e12, 1e-6}, {},
               {.rows = 4, .positions = 50});
   ASSERT_EQ(rates.size(), 1u);
   // 1500 bytes and 4 rows of 650 multiply-adds in 4 us.
@@ -132,7 +133,7 @@ TEST(RegionRates, CountOneRowWhereOnlyOutputsCount) {
                               .positionMacs = 0,
                               .perOutput = 1};
   const std::vector<RegionRate> rates =
-      ratesOf(region, {1000, 3000, 0, abi::kNoLayer}, {1e9, 1e12, 0},
+      ratesOf(region, {1000, 3000, 0, abi::kNoLayer}, {1e9, 1e12, 0}, {},
               {.rows = 64, .positions = 32});
   ASSERT_EQ(rates.size(), 1u);
   EXPECT_NEAR(rates[0].operationsPerSecond, 2 * 1000 / 2e-6, 1);
@@ -146,13 +147,9 @@ TEST(RegionRates, StepsOfGuessesAreNoPrompt) {
                               .positionBytes = 10,
                               .positionMacs = 0,
                               .perOutput = 0};
-  const abi::Model model = modelOf(region);
-  Result<Profile> profile = Profile::create(model, 1);
-  ASSERT_TRUE(profile);
-  note(*profile->threads(), {1000, 3000, 0, 0});
-  const std::vector<RegionRate> rates =
-      rateRegions(*profile, {1e9, 1e12, 0}, {.rows = 1, .positions = 300},
-                  {.rows = 64, .positions = 32});
+  const std::vector<RegionRate> rates = ratesOf(
+      region, {1000, 3000, 0, 0}, {1e9, 1e12, 0},
+      {.rows = 1, .positions = 300}, {.rows = 64, .positions = 32});
   ASSERT_EQ(rates.size(), 1u);
   EXPECT_DOUBLE_EQ(rates[0].bytes, 4000);
 }
