@@ -41,8 +41,18 @@ Value SlabProduct::sumsAt(Value row) {
   return p.at(sums, p.mul(row, unitPanels * 64));
 }
 
+void SlabProduct::clearSums() {
+  Value zero = p.splat(p.f32Vec(kPanel), 0.0);
+  Value rows = p.mul(p.ceilDiv(input.count, tile.rows), tile.rows);
+  p.loop(p.i64(0), rows, 1, [&](Value row) {
+    for (int64_t panel = 0; panel < unitPanels; ++panel)
+      p.store(zero, p.at(sumsAt(row), panel * 64), 64);
+  });
+}
+
 void SlabProduct::multiply(Value address, int64_t panels) {
   int64_t wide = dot.getSlabColumns();
+  clearSums();
   for (int64_t done = 0; done < panels; done += tile.panels) {
     int64_t count = std::min(tile.panels, panels - done);
     Value first = p.at(address, done * panelBytes);
@@ -71,6 +81,7 @@ void SlabProduct::multiplySlab(Value address, int64_t inUnit, int64_t count,
           dot.unpackedAt(p, p.at(slab, i * dot.getUnpackedBytes()), firstChunk,
                          packed.panels[i]));
     unpackSlab(packed, panels, index, width);
+    prefetchNext(packed, index);
   }
   p.loop(p.i64(0), input.count, tile.rows, [&](Value row) {
     Value tileSums = p.at(sumsAt(row), inUnit * 64);
@@ -96,22 +107,37 @@ void SlabProduct::unpackSlab(const PanelGroup &packed,
     unpackGroup(p.add(first, width / wide), rest);
 }
 
+/// Asks for what is unpacked next, while rows are multiplied: the next slab of the
+/// same panels, or behind the last the first one of those that follow.
+void SlabProduct::prefetchNext(const PanelGroup &packed, Value index) {
+  int64_t wide = dot.getSlabColumns();
+  int64_t bytes = wide / (dot.getGroupChunks() * dot.getChunk()) *
+                  dot.getGroupBytes();
+  int64_t slabs = llvm::divideCeil(columns, wide);
+  Value next = p.add(index, 1);
+  Value offset = arith::SelectOp::create(
+      p.b, p.loc, p.less(next, p.i64(slabs)), p.mul(next, bytes),
+      p.i64(static_cast<int64_t>(packed.panels.size()) * panelBytes));
+  for (const DotPrimitive::Panel &panel : packed.panels)
+    for (int64_t line = 0; line < bytes; line += 64)
+      LLVM::Prefetch::create(p.b, p.loc, p.at(p.at(panel.base, offset), line),
+                             /*rw=*/0, /*hint=*/2, /*cache=*/1);
+}
+
 /// Adds the products of a tile's rows, the first of which is `row`, to their sums
 /// at `tileSums`.
 void SlabProduct::multiplyTile(const PanelGroup &panels, Value row,
                                Value tileSums, Value index, int64_t width) {
   SmallVector<DotPrimitive::Row> rows =
       tileRows(p, dot, input, row, tile.rows);
-  Value starts = p.equal(index, p.i64(0));
-  Value zero = p.splat(p.f32Vec(kPanel), 0.0);
   auto placeOf = [&](int64_t i) {
     return p.at(tileSums, (i % tile.rows * unitPanels + i / tile.rows) * 64);
   };
-  auto before = [&](int64_t i) -> Value {
-    return arith::SelectOp::create(p.b, p.loc, starts, zero,
-                                   p.load(p.f32Vec(kPanel), placeOf(i), 64));
+  auto before = [&](int64_t i) {
+    return p.load(p.f32Vec(kPanel), placeOf(i), 64);
   };
-  SmallVector<Value> added(panels.panels.size() * tile.rows, zero);
+  SmallVector<Value> added(panels.panels.size() * tile.rows,
+                           p.splat(p.f32Vec(kPanel), 0.0));
   if (!dot.scalesActivations())
     for (auto [i, sum] : llvm::enumerate(added))
       sum = before(i);
@@ -144,17 +170,10 @@ void SlabProduct::multiplyInTiles(const PanelGroup &panels, Value row,
     return panels.dot.rowAt(p, p.rowPtr(input, p.add(row, t)), columns);
   };
   TileDot::RowBlock rows{rowAt(0), input.stride};
-  Value starts = p.equal(index, p.i64(0));
-  Value zero = p.splat(p.f32Vec(kPanel), 0.0);
   auto placeOf = [&](size_t panel, int64_t t) {
     return p.at(tileSums, (t * unitPanels + panel) * 64);
   };
   if (!dot.unpacks()) {
-    p.ifThen(starts, [&] {
-      for (size_t i = 0; i < panels.panels.size(); ++i)
-        for (int64_t t = 0; t < tile.rows; ++t)
-          p.store(zero, placeOf(i, t), 64);
-    });
     tiles.addColumns(panels.panels, rows, p.mul(index, dot.getSlabColumns()),
                      width, tileSums, p.i64(unitPanels * 64));
     return;
@@ -163,12 +182,10 @@ void SlabProduct::multiplyInTiles(const PanelGroup &panels, Value row,
   Value first = p.mul(index, dot.getSlabColumns() / chunk);
   Value end = p.add(first, llvm::divideCeil(width, chunk));
   for (auto [i, panel] : llvm::enumerate(panels.panels)) {
-    auto before = [&](int64_t t) -> Value {
-      return arith::SelectOp::create(
-          p.b, p.loc, starts, zero,
-          p.load(p.f32Vec(kPanel), placeOf(i, t), 64));
+    auto before = [&](int64_t t) {
+      return p.load(p.f32Vec(kPanel), placeOf(i, t), 64);
     };
-    SmallVector<Value> added(tile.rows, zero);
+    SmallVector<Value> added(tile.rows, p.splat(p.f32Vec(kPanel), 0.0));
     if (!dot.scalesActivations())
       for (int64_t t = 0; t < tile.rows; ++t)
         added[t] = before(t);

@@ -40,6 +40,8 @@ private:
                     mlir::Value index, int64_t width);
   void unpackSlab(const PanelGroup &packed, const PanelGroup &unpacked,
                   mlir::Value index, int64_t width);
+  void clearSums();
+  void prefetchNext(const PanelGroup &packed, mlir::Value index);
   void multiplyTile(const PanelGroup &panels, mlir::Value row,
                     mlir::Value tileSums, mlir::Value index, int64_t width);
   void multiplyInTiles(const PanelGroup &panels, mlir::Value row,
