@@ -128,8 +128,10 @@ void SlabProduct::prefetchNext(const PanelGroup &packed, Value index) {
 /// at `tileSums`.
 void SlabProduct::multiplyTile(const PanelGroup &panels, Value row,
                                Value tileSums, Value index, int64_t width) {
-  SmallVector<DotPrimitive::Row> rows =
-      tileRows(p, dot, input, row, tile.rows);
+  Value first = p.rowPtr(input, row);
+  SmallVector<DotPrimitive::Row> rows;
+  for (int64_t t = 0; t < tile.rows; ++t)
+    rows.push_back(dot.rowAt(p, p.at(first, p.mul(input.stride, t)), columns));
   auto placeOf = [&](int64_t i) {
     return p.at(tileSums, (i % tile.rows * unitPanels + i / tile.rows) * 64);
   };
@@ -144,15 +146,15 @@ void SlabProduct::multiplyTile(const PanelGroup &panels, Value row,
   // A chunk at a time: with more, LLVM's scheduler takes loads so far from their
   // use that registers do not suffice.
   int64_t chunk = dot.getChunk();
-  Value first = p.mul(index, dot.getSlabColumns() / chunk);
+  Value begin = p.mul(index, dot.getSlabColumns() / chunk);
   if (int64_t whole = width / chunk)
-    added = p.loop(first, p.add(first, whole), 1, added,
+    added = p.loop(begin, p.add(begin, whole), 1, added,
                    [&](Value group, ValueRange carried) {
                      return multiplyGroup(p, panels, rows, group, chunk,
                                           carried);
                    });
   if (int64_t rest = width % chunk)
-    added = multiplyGroup(p, panels, rows, p.add(first, width / chunk), rest,
+    added = multiplyGroup(p, panels, rows, p.add(begin, width / chunk), rest,
                           added);
   for (auto [i, sum] : llvm::enumerate(added)) {
     if (dot.scalesActivations())
