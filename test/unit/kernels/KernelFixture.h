@@ -42,8 +42,9 @@ protected:
   GraphText graph() { return graph(GraphText::Cache()); }
 
   /// Runs a sequence of rows with tokens and positions 0.. through decode,
-  /// verify and prefill, each with 1, 2 and 3 threads (on a GPU, in several
-  /// orders of threads and blocks), and expects:
+  /// verify and prefill, each with 1, 2 and 3 threads (some rows of decode and
+  /// verify with 1 only; on a GPU, in several orders of threads and blocks), and
+  /// expects:
   /// * each result within `tolerance` of the greatest magnitude in its row of
   ///   `expected`, prefill's within `prefillTolerance` of `expectedPrefill`;
   /// * the same bits whatever the number, or the order, of threads;
