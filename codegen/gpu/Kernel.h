@@ -292,6 +292,8 @@ public:
   mlir::Value loadStreamed(mlir::Value ptr);
   /// Brings bytes of global memory, multiples of 16, into the second-level cache.
   void prefetch(mlir::Value ptr, mlir::Value bytes);
+  /// 2^x, within 2 ulp; subnormal numbers count as zero.
+  mlir::Value exp2(mlir::Value x);
   /// a . b + sum over four signed bytes in each word.
   mlir::Value dot4(mlir::Value a, mlir::Value b, mlir::Value sum);
   /// Byte n of the result is byte `selector` nibble n of the pair (low, high).
