@@ -62,6 +62,7 @@ private:
   /// Copies the tile of number `step` to a place.
   void copyKeys(const Run &run, Value step, Value place);
   void copyValues(const Run &run, Value step, Value place);
+  void copyPiece(Value to, Value from, Value present);
   SmallVector<Value> bring(Copy copy, const Run &run, Value step,
                            ValueRange carried);
 
@@ -110,50 +111,49 @@ static Value swizzle(Kernel &k, Value offset, int64_t bytes) {
   return arith::XOrIOp::create(k.b, k.loc, offset, moved);
 }
 
+/// Copies a piece, or zeros where no more bytes are `present`: what lies behind
+/// the last position must not be a NaN.
+void WarpgroupAttention::copyPiece(Value to, Value from, Value present) {
+  k.copyAsync(to, from,
+              k.select(k.less(k.i64(0), present), k.i64(kPiece), k.i64(0)));
+}
+
 void WarpgroupAttention::copyKeys(const Run &run, Value step, Value place) {
-  Value helper = k.sub(k.thread, k.i64(kThreads));
-  Value first = k.mul(step, kPositions);
-  Value own = k.mul(helper, kPiece);
+  Value own = k.mul(k.sub(k.thread, k.i64(kThreads)), kPiece);
   Value to = k.at(ring.at(place), swizzle(k, own, kKeyBytes));
   Value from = k.at(run.keys, k.add(k.mul(step, tileBytes), own));
+  Value panels = k.ceilDiv(k.sub(run.length, k.mul(step, kPositions)), kPanel);
+  Value present = k.sub(k.mul(panels, dim * kKeyBytes), own);
   // The pieces of a thread are as far apart as the swizzle repeats itself.
-  constexpr int64_t together = kWarpgroup * kPiece;
-  int64_t panelBytes = dim * kKeyBytes;
-  for (int64_t piece = 0; piece < tileBytes; piece += together) {
-    Value panel = k.div(k.add(own, piece), panelBytes);
-    Value position = k.add(first, k.mul(panel, kPanel));
-    k.copyAsync(k.at(to, piece), k.at(from, piece),
-                k.select(k.less(position, run.length), k.i64(kPiece),
-                         k.i64(0)));
-  }
+  for (int64_t at = 0; at < tileBytes; at += kWarpgroup * kPiece)
+    copyPiece(k.at(to, at), k.at(from, at), k.sub(present, k.i64(at)));
 }
 
 void WarpgroupAttention::copyValues(const Run &run, Value step, Value place) {
-  Value helper = k.sub(k.thread, k.i64(kThreads));
-  Value first = k.mul(step, kPositions);
+  int64_t bytes = 2 * dim, pieces = bytes / kPiece;
   Value to = ring.at(place);
   Value from = k.at(run.values, k.mul(step, tileBytes));
-  // After some rounds a thread's pieces are the same ones of later positions, a
-  // multiple of eight.
-  int64_t pieces = 2 * dim / kPiece;
-  int64_t rounds = pieces / std::gcd(pieces, kWarpgroup);
-  int64_t later = rounds * kWarpgroup / pieces;
-  for (int64_t round = 0; round < rounds; ++round) {
-    Value index = k.add(helper, round * kWarpgroup);
-    Value position = k.div(index, pieces);
-    Value offset = k.mul(k.rem(index, pieces), kPiece);
+  Value positions = k.sub(run.length, k.mul(step, kPositions));
+  // A thread has some pieces, and the same ones of positions that are later by
+  // as many as all threads have, a multiple of eight.
+  int64_t together = std::lcm(pieces, kWarpgroup);
+  int64_t later = together / pieces;
+  Value helper = k.sub(k.thread, k.i64(kThreads));
+  k.loop(helper, k.i64(together), kWarpgroup, [&](Value piece) {
+    Value own = k.mul(piece, kPiece);
+    Value position = k.div(piece, pieces);
+    Value offset = k.mul(k.rem(piece, pieces), kPiece);
     Value part = k.div(offset, valueBytes);
-    Value within = k.add(k.mul(position, valueBytes),
+    Value inPart = k.add(k.mul(position, valueBytes),
                          k.rem(offset, valueBytes));
-    Value own = k.at(to, k.add(k.mul(part, kPositions * valueBytes),
-                               swizzle(k, within, valueBytes)));
-    Value source = k.at(from, k.mul(index, kPiece));
-    Value missing = k.sub(run.length, k.add(first, position));
+    Value target = k.at(to, k.add(k.mul(part, kPositions * valueBytes),
+                                  swizzle(k, inPart, valueBytes)));
+    Value source = k.at(from, own);
+    Value present = k.sub(k.mul(positions, bytes), own);
     for (int64_t i = 0; i < kPositions; i += later)
-      // What lies behind the last position must not be a NaN.
-      k.copyAsync(k.at(own, i * valueBytes), k.at(source, i * 2 * dim),
-                  k.select(k.less(k.i64(i), missing), k.i64(kPiece), k.i64(0)));
-  }
+      copyPiece(k.at(target, i * valueBytes), k.at(source, i * bytes),
+                k.sub(present, k.i64(i * bytes)));
+  });
 }
 
 /// Carries the place, its parity and how many tiles were brought so far.

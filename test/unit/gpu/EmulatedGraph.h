@@ -28,8 +28,8 @@ public:
   int64_t vocabulary() const { return vocabularySize; }
   int64_t maxRows(r1::PhaseKind kind) const;
 
-  /// Fresh activations and a cache of zeros for one conversation.
-  void reset(uint64_t seed);
+  /// Fresh activations and a cache of zeros for each conversation.
+  void reset(uint64_t seed, int64_t conversations = 1);
   /// One step. `logits` has room for rows.outputs times vocabulary().
   llvm::Error run(r1::PhaseKind kind, StepRows rows,
                   std::vector<uint8_t> &weights, float *logits);
