@@ -136,15 +136,20 @@ std::array<Value, 2> QueryTile::weigh(const Run &run, Value first,
   Value scale = k.f32(op.getScale().convertToFloat() * 1.44269504f);
   std::array<Value, 2> factors;
   Value shift[2];
+  // Side by side, as each waits for the one before in its chain.
+  Value peaks[2][2];
+  for (auto [n, score] : llvm::enumerate(scores)) {
+    Value &peak = peaks[n % 4 / 2][n % 2];
+    peak = peak ? larger(peak, score) : score;
+  }
+  for (auto &peak : peaks)
+    peak[0] = larger(peak[0], peak[1]);
+  // Four lanes share a query.
+  for (int64_t bit : {1, 2})
+    for (auto &peak : peaks)
+      peak[0] = larger(peak[0], k.shuffleXor(peak[0], bit));
   for (int64_t i = 0; i < 2; ++i) {
-    Value peak = larger(scores[2 * i], scores[2 * i + 1]);
-    for (size_t n = 4; n < scores.size(); n += 4)
-      for (int64_t j = 0; j < 2; ++j)
-        peak = larger(peak, scores[n + 2 * i + j]);
-    // Four lanes share a query.
-    for (int64_t bit : {1, 2})
-      peak = larger(peak, k.shuffleXor(peak, bit));
-    peak = larger(state[i], k.mulf(peak, scale));
+    Value peak = larger(state[i], k.mulf(peaks[i][0], scale));
     factors[i] = k.exp2(k.subf(state[i], peak));
     state[i] = peak;
     state[2 + i] = k.mulf(state[2 + i], factors[i]);

@@ -11,7 +11,8 @@
 // and weights once they are rounded, are left operands in registers.
 //
 // While a tile's scores become weights, the values of the tile before are
-// multiplied.
+// multiplied. The two warpgroups start products in turn, so that one multiplies
+// while the other one makes weights.
 //
 //===----------------------------------------------------------------------===//
 
@@ -62,15 +63,16 @@ private:
   /// Copies the tile of number `step` to a place.
   void copyKeys(const Run &run, Value step, Value place);
   void copyValues(const Run &run, Value step, Value place);
-  void copyPiece(Value to, Value from, Value present);
+  void copyPiece(Value to, Value from, int64_t offset, Value present);
   SmallVector<Value> bring(Copy copy, const Run &run, Value step,
                            ValueRange carried);
 
   /// What the threads that multiply carry from tile to tile: the place of the
-  /// next, the softmax, [dim / 8][4] sums, and the weights of the tile whose
-  /// values are still to be added.
+  /// next, the parity of its turn, the softmax, [dim / 8][4] sums, and the
+  /// weights of the tile whose values are still to be added.
   struct State {
     Place place;
+    Value turn;
     SmallVector<Value> softmax, sums, weights;
     SmallVector<Value> list() const;
   };
@@ -89,6 +91,8 @@ private:
   /// Of a position's value that lie together: what a swizzle takes.
   int64_t valueBytes;
   WarpgroupRing ring;
+  /// For each warpgroup a barrier in shared memory that says that it is its turn.
+  Value turns;
 };
 
 } // namespace
@@ -111,11 +115,13 @@ static Value swizzle(Kernel &k, Value offset, int64_t bytes) {
   return arith::XOrIOp::create(k.b, k.loc, offset, moved);
 }
 
-/// Copies a piece, or zeros where no more bytes are `present`: what lies behind
-/// the last position must not be a NaN.
-void WarpgroupAttention::copyPiece(Value to, Value from, Value present) {
-  k.copyAsync(to, from,
-              k.select(k.less(k.i64(0), present), k.i64(kPiece), k.i64(0)));
+/// Copies the piece `offset` bytes further, zeros where not so many bytes are
+/// `present`: what lies behind the last position must not be a NaN.
+void WarpgroupAttention::copyPiece(Value to, Value from, int64_t offset,
+                                   Value present) {
+  k.copyAsync(to, k.at(from, offset),
+              k.select(k.less(k.i64(offset), present), k.i64(kPiece),
+                       k.i64(0)));
 }
 
 void WarpgroupAttention::copyKeys(const Run &run, Value step, Value place) {
@@ -126,7 +132,7 @@ void WarpgroupAttention::copyKeys(const Run &run, Value step, Value place) {
   Value present = k.sub(k.mul(panels, dim * kKeyBytes), own);
   // The pieces of a thread are as far apart as the swizzle repeats itself.
   for (int64_t at = 0; at < tileBytes; at += kWarpgroup * kPiece)
-    copyPiece(k.at(to, at), k.at(from, at), k.sub(present, k.i64(at)));
+    copyPiece(k.at(to, at), from, at, present);
 }
 
 void WarpgroupAttention::copyValues(const Run &run, Value step, Value place) {
@@ -151,8 +157,7 @@ void WarpgroupAttention::copyValues(const Run &run, Value step, Value place) {
     Value source = k.at(from, own);
     Value present = k.sub(k.mul(positions, bytes), own);
     for (int64_t i = 0; i < kPositions; i += later)
-      copyPiece(k.at(target, i * valueBytes), k.at(source, i * bytes),
-                k.sub(present, k.i64(i * bytes)));
+      copyPiece(k.at(target, i * valueBytes), source, i * bytes, present);
   });
 }
 
@@ -202,15 +207,15 @@ void WarpgroupAttention::emitCopies() {
 //===----------------------------------------------------------------------===//
 
 SmallVector<Value> WarpgroupAttention::State::list() const {
-  SmallVector<Value> all = {place.index, place.parity};
+  SmallVector<Value> all = {place.index, place.parity, turn};
   for (ArrayRef<Value> part : {softmax, sums, weights})
     llvm::append_range(all, part);
   return all;
 }
 
 WarpgroupAttention::State WarpgroupAttention::stateOf(ValueRange list) const {
-  State state{{list[0], list[1]}, {}, {}, {}};
-  list = list.drop_front(WarpgroupRing::kPlaceValues);
+  State state{{list[0], list[1]}, list[2], {}, {}, {}};
+  list = list.drop_front(3);
   state.softmax = list.take_front(QueryTile::kState);
   list = list.drop_front(QueryTile::kState);
   state.sums = list.take_front(dim / 2);
@@ -270,14 +275,21 @@ WarpgroupAttention::State WarpgroupAttention::emitRun(const Run &run,
   release();
   weigh(k.i64(0), first, [&] { ring.awaitFull(state.place); });
   Value steps = k.ceilDiv(run.length, kPositions);
+  Value warpgroup = k.div(k.warp, kWarps / 2);
+  Value own = k.barrierAt(turns, warpgroup);
+  Value other = k.barrierAt(turns, k.sub(k.i64(1), warpgroup));
   state = stateOf(k.loop(
       k.i64(1), steps, 1, state.list(), [&](Value step, ValueRange before) {
         state = stateOf(before);
         // Behind these keys come the values that the weights are of.
-        SmallVector<Value> scores = startScores(state.place);
         Place values = ring.next(state.place);
+        k.waitForPhase(own, state.turn);
+        SmallVector<Value> scores = startScores(state.place);
         ring.awaitFull(values);
         state.sums = startValues(values, state);
+        arriveAsWarp(k, other);
+        state.turn =
+            arith::XOrIOp::create(k.b, k.loc, state.turn, k.i32(1));
         scores = k.finishProducts(scores, /*pending=*/1);
         release();
         weigh(step, scores, [&] {
@@ -297,7 +309,9 @@ WarpgroupAttention::State WarpgroupAttention::emitRun(const Run &run,
 
 void WarpgroupAttention::emitProducts() {
   tile.load();
-  State state{ring.firstToEmpty(), tile.begin(),
+  // The first warpgroup need not wait at first.
+  Value first = k.select(k.less(k.warp, k.i64(kWarps / 2)), k.i32(1), k.i32(0));
+  State state{ring.firstToEmpty(), first, tile.begin(),
               SmallVector<Value>(dim / 2, k.f32(0)), {}};
   state = stateOf(tile.forRuns(
       state.list(), [&](const Run &run, ValueRange before) {
@@ -307,6 +321,12 @@ void WarpgroupAttention::emitProducts() {
 }
 
 Grid WarpgroupAttention::emit() {
+  turns = k.allocateBarriers(2);
+  k.ifThen(k.equal(k.thread, k.i64(0)), [&] {
+    for (int64_t i = 0; i < 2; ++i)
+      k.initBarrier(k.barrierAt(turns, k.i64(i)), kWarpgroup / kWarp);
+    k.fenceBarriers();
+  });
   k.blockBarrier();
   Value helps = k.less(k.i64(kThreads - 1), k.thread);
   k.ifThen(helps, [&] {

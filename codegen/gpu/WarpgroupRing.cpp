@@ -7,6 +7,11 @@ using namespace mlir;
 using namespace sputnik;
 using namespace sputnik::gpu;
 
+void sputnik::gpu::arriveAsWarp(Kernel &k, Value barrier) {
+  k.warpBarrier();
+  k.ifThen(k.equal(k.lane, k.i64(0)), [&] { k.arrive(barrier); });
+}
+
 WarpgroupRing::WarpgroupRing(Kernel &k, int64_t places, int64_t bytes,
                              int64_t fillers, int64_t emptiers)
     : k(k), places(places), bytes(bytes) {
@@ -34,14 +39,11 @@ Value WarpgroupRing::before(Value index, int64_t count) {
   return k.select(k.less(less, k.i64(0)), k.add(less, places), less);
 }
 
-void WarpgroupRing::arriveAsWarp(Value barrier) {
-  k.warpBarrier();
-  k.ifThen(k.equal(k.lane, k.i64(0)), [&] { k.arrive(barrier); });
-}
-
 void WarpgroupRing::announceFull(Value index) {
   k.fenceForProducts();
-  arriveAsWarp(full(index));
+  arriveAsWarp(k, full(index));
 }
 
-void WarpgroupRing::announceEmpty(Value index) { arriveAsWarp(empty(index)); }
+void WarpgroupRing::announceEmpty(Value index) {
+  arriveAsWarp(k, empty(index));
+}

@@ -8,6 +8,10 @@
 
 namespace sputnik::gpu {
 
+/// One arrival of this warp at a barrier in shared memory, once all lanes are
+/// there.
+void arriveAsWarp(Kernel &k, mlir::Value barrier);
+
 /// Equal places in shared memory that some warps (sm_90a) fill and others empty,
 /// one after the other and again from the first. Two barriers in shared memory
 /// for each say that it is full, or empty again.
@@ -23,7 +27,6 @@ public:
   struct Place {
     mlir::Value index, parity;
   };
-  static constexpr int64_t kPlaceValues = 2;
   /// The first one, for those who fill and those who empty it.
   Place firstToFill() { return {k.i64(0), k.i32(1)}; }
   Place firstToEmpty() { return {k.i64(0), k.i32(0)}; }
@@ -50,8 +53,6 @@ public:
   void announceEmpty(mlir::Value index);
 
 private:
-  void arriveAsWarp(mlir::Value barrier);
-
   Kernel &k;
   int64_t places, bytes;
   mlir::Value base, barriers;
