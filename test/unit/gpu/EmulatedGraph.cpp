@@ -85,7 +85,7 @@ void EmulatedGraph::reset(uint64_t seed, int64_t conversations) {
   for (const gpu::PhasePlan &plan : plans)
     bytes = std::max(bytes, plan.arenaBytes);
   arena.assign(static_cast<size_t>(bytes), 0);
-  cache.assign(static_cast<size_t>(conversations) * cacheBytes, 0);
+  cache.assign(static_cast<size_t>(conversations) * cacheBytes, 0xff);
   emulator->setSeed(seed);
 }
 

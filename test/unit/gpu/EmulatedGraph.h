@@ -28,7 +28,7 @@ public:
   int64_t vocabulary() const { return vocabularySize; }
   int64_t maxRows(r1::PhaseKind kind) const;
 
-  /// Fresh activations and a cache of zeros for each conversation.
+  /// Fresh activations, and for each conversation a cache of NaNs.
   void reset(uint64_t seed, int64_t conversations = 1);
   /// One step. `logits` has room for rows.outputs times vocabulary().
   llvm::Error run(r1::PhaseKind kind, StepRows rows,
