@@ -31,6 +31,9 @@ Value Kernel::callPtx(StringRef name, Type result, ValueRange operands,
           {none, LLVM::ModRefInfo::Ref, none, none, none, none}));
     } else {
       wrapper.setConvergent(true);
+      // Nor do two become one, before the branch that they stand behind: ptxas
+      // wants products right behind their fence.
+      wrapper.setPassthroughAttr(b.getStrArrayAttr({"nomerge"}));
     }
     Block *entry = wrapper.addEntryBlock(b);
     b.setInsertionPointToStart(entry);
@@ -99,6 +102,10 @@ Value Kernel::callIntrinsic(StringRef name, Type result, ValueRange operands) {
   return LLVM::CallIntrinsicOp::create(b, loc, result, b.getStringAttr(name),
                                        operands)
       .getResult(0);
+}
+
+Value Kernel::exp2(Value x) {
+  return callIntrinsic("llvm.nvvm.ex2.approx.ftz.f32", f32Type(), {x});
 }
 
 Value Kernel::dot4(Value x, Value y, Value sum) {

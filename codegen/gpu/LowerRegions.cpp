@@ -145,11 +145,12 @@ LogicalResult PhaseLowering::lower(r1::RegionOp region,
                      [&](Kernel &k) { return emit(k, linear); });
   }
   if (auto attention = findOp<r1::AttentionOp>(region)) {
-    bool matrices = isFlashAttention(phase, attention);
-    return addKernel(region, name, "", launches, [&](Kernel &k) {
-      return matrices ? emitFlashAttention(k, attention)
-                      : emitAttention(k, attention);
-    });
+    auto emit = isWarpgroupAttention(phase, attention, target)
+                    ? emitWarpgroupAttention
+                : isFlashAttention(phase, attention) ? emitFlashAttention
+                                                     : emitAttention;
+    return addKernel(region, name, "", launches,
+                     [&](Kernel &k) { return emit(k, attention); });
   }
   if (auto experts = findOp<r1::ExpertsUpOp>(region))
     return lowerExperts(experts, region, name, launches,

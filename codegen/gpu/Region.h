@@ -35,6 +35,11 @@ mlir::FailureOr<Grid> emitAttention(Kernel &kernel, r1::AttentionOp attention);
 bool isFlashAttention(r1::PhaseAttr phase, r1::AttentionOp attention);
 mlir::FailureOr<Grid> emitFlashAttention(Kernel &kernel,
                                          r1::AttentionOp attention);
+/// Whether it does so by warpgroups, by emitWarpgroupAttention.
+bool isWarpgroupAttention(r1::PhaseAttr phase, r1::AttentionOp attention,
+                          r1::TargetAttr target);
+mlir::FailureOr<Grid> emitWarpgroupAttention(Kernel &kernel,
+                                             r1::AttentionOp attention);
 
 mlir::FailureOr<Grid> emitExpertsUp(Kernel &kernel, r1::ExpertsUpOp op);
 mlir::FailureOr<Grid> emitExpertsDown(Kernel &kernel, r1::ExpertsDownOp op);

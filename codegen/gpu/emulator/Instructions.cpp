@@ -212,6 +212,14 @@ struct IntegerSum {
   uint32_t value;
 };
 
+static float exp2Flushed(float x) {
+  const auto flushed = [](float value) {
+    return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0f, value)
+                                                  : value;
+  };
+  return flushed(std::exp2(flushed(x)));
+}
+
 static void multiplyBFloat16(uint32_t *d, uint32_t a0, uint32_t a1,
                              uint32_t a2, uint32_t a3, uint32_t b0,
                              uint32_t b1, float c0, float c1, float c2,
@@ -260,6 +268,7 @@ const llvm::StringMap<void *> &sputnik::gpu::emulatedInstructions() {
       {"nvvm.e4m3x2.to.f16x2.rn", address(halvesOfFloat8)},
       {"nvvm.idp4a.s.s", address(dot4)},
       {"nvvm.prmt", address(permuteBytes)},
+      {"nvvm.ex2.approx.ftz.f32", address(exp2Flushed)},
       {"nvvm.cp.async.cg.shared.global.16.s", address(copyAsync16)},
       {"nvvm.cp.async.ca.shared.global.4", address(copyAsync4)},
       {"nvvm.cp.async.commit.group", address(commitCopies)},

@@ -79,12 +79,12 @@ int64_t EmulatedGraph::maxRows(llvm::StringRef phase) const {
   return plan(phase).phase.getMaxRows();
 }
 
-void EmulatedGraph::reset(uint64_t seed) {
+void EmulatedGraph::reset(uint64_t seed, int64_t conversations) {
   int64_t bytes = 0;
   for (const gpu::PhasePlan &plan : plans)
     bytes = std::max(bytes, plan.arenaBytes);
   arena.assign(static_cast<size_t>(bytes), 0);
-  cache.assign(cacheBytes, 0);
+  cache.assign(static_cast<size_t>(conversations) * cacheBytes, 0xff);
   emulator->setSeed(seed);
 }
 
@@ -92,7 +92,9 @@ llvm::Error EmulatedGraph::run(llvm::StringRef phase, StepRows rows,
                                std::vector<uint8_t> &weights, float *logits) {
   const auto count = static_cast<int32_t>(rows.tokens.size());
   const auto outputs = static_cast<int32_t>(rows.outputs.size());
-  uint8_t *caches[] = {cache.data()};
+  std::vector<uint8_t *> caches;
+  for (size_t at = 0; at < cache.size(); at += cacheBytes)
+    caches.push_back(cache.data() + at);
   abi::Sampling sampling = {};
   int32_t layer = 0;
   struct Buffer {
@@ -110,7 +112,7 @@ llvm::Error EmulatedGraph::run(llvm::StringRef phase, StepRows rows,
       {"logits", logits, 4u * rows.outputs.size() * vocabularySize, true},
       {"weights", weights.data(), weights.size(), false},
       {"arena", arena.data(), arena.size(), true},
-      {"caches", caches, sizeof(caches), false},
+      {"caches", caches.data(), sizeof(uint8_t *) * caches.size(), false},
       {"sampling", &sampling, sizeof(sampling), false},
   };
   void *pointers[gpu::kRows];

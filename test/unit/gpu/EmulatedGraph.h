@@ -29,8 +29,8 @@ public:
   /// Phases are called as their functions.
   int64_t maxRows(llvm::StringRef phase) const;
 
-  /// Fresh activations and a cache of zeros for one conversation.
-  void reset(uint64_t seed);
+  /// Fresh activations, and for each conversation a cache of NaNs.
+  void reset(uint64_t seed, int64_t conversations = 1);
   /// One step. `logits` has room for rows.outputs times vocabulary().
   llvm::Error run(llvm::StringRef phase, StepRows rows,
                   std::vector<uint8_t> &weights, float *logits);

@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 namespace sputnik::testing {
@@ -46,6 +47,21 @@ TEST_F(EmulatorTest, BytesArePermutedAndMultiplied) {
   EXPECT_EQ(memory[0], 0xff7f8800u);
   // -1 0 0 -1 times 4 3 2 1.
   EXPECT_EQ(memory[1], 100u - 4 - 1);
+}
+
+TEST_F(EmulatorTest, PowersOfTwoHaveNoSubnormalNumbers) {
+  outside = "declare float @llvm.nvvm.ex2.approx.ftz.f32(float)\n";
+  const float exponents[] = {3, -0.5f, -126, -126.5f, 1e-40f, -INFINITY};
+  const float powers[] = {8, 0.70710678f, 0x1p-126f, 0, 1, 0};
+  std::memcpy(memory.data(), exponents, sizeof(exponents));
+  EXPECT_EQ(run(threadPtr + R"(
+  %x = load float, ptr %at
+  %v = call float @llvm.nvvm.ex2.approx.ftz.f32(float %x)
+  store float %v, ptr %at
+)"),
+            "");
+  for (auto [i, power] : llvm::enumerate(powers))
+    EXPECT_FLOAT_EQ(std::bit_cast<float>(memory[i]), power);
 }
 
 const std::string writeShared = R"(

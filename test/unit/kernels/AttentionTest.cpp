@@ -87,8 +87,7 @@ SPUTNIK_INSTANTIATE_KERNELS(AttentionTest);
 
 class AttentionTargetTest : public AttentionTest {};
 TEST_P(AttentionTargetTest, Group3Dim80) { checkHeads(2, 3, 80, 150); }
-// GPUs have no other targets here.
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(AttentionTargetTest);
+TEST_P(AttentionTargetTest, Group7Dim128) { checkHeads(1, 7, 128, 70); }
 SPUTNIK_INSTANTIATE_TARGETS(AttentionTargetTest);
 
 } // namespace
