@@ -242,13 +242,23 @@ public:
   // Products of warpgroups: D (64 x n, f32) += A (64 x 16) B (16 x n), bf16.
   // Warp w of the four has rows 16 w + lane / 4 and 8 more, of each 8 columns
   // 2 (lane % 4) and the next: four sums as those of mma.m16n8k16.
-  /// How an operand lies in shared memory: its rows (columns of B) in groups of
-  /// 8, `rowGroup` bytes apart, with 16 bytes of each row together. Such halves
-  /// of a row are `columnGroup` bytes apart; 0: they are pieces of 128-byte
-  /// rows, swapped as PanelFragments::placeInRow does.
+  /// How an operand lies in shared memory: the 16 columns of A's rows, and of
+  /// those of B transposed, in pieces of 16 bytes. K-major, a piece is eight
+  /// columns of a row; N-major, it is eight rows of a column.
   struct MatrixLayout {
-    int64_t rowGroup, columnGroup;
+    /// Bytes from each eight rows to the next (N-major with a swizzle: from the
+    /// first eight columns to the others).
+    int64_t stride;
+    /// Bytes from the first eight columns to the others (N-major with a swizzle:
+    /// from as many rows as it has bytes for to the next; K-major: ignored).
+    int64_t leading;
+    /// 0: pieces of eight rows (N-major: columns) are consecutive. 32, 64, 128:
+    /// so are the eight rows (columns), with that many bytes of each, whose
+    /// pieces are swapped: the bits of an address from 4 on that number them are
+    /// those xor the bits from 7 on.
+    int64_t swizzle = 0;
   };
+  enum class Major { K, N };
   /// The descriptor of a matrix at `ptr`; moved() gives that of one `bytes`
   /// further.
   mlir::Value describeMatrix(mlir::Value ptr, const MatrixLayout &layout);
@@ -257,16 +267,25 @@ public:
   }
   /// Registers that products use were written.
   void fenceProducts();
-  /// Starts a product. A is a descriptor, or its fragments in four registers.
+  /// Starts a product. A is a descriptor (K-major), or its fragments in four
+  /// registers.
   llvm::SmallVector<mlir::Value> startProduct(mlir::ValueRange a,
                                               mlir::Value b,
-                                              mlir::ValueRange sums);
+                                              mlir::ValueRange sums,
+                                              Major major = Major::K);
+  /// The same for `count` sums that start at zero.
+  llvm::SmallVector<mlir::Value> startFirstProduct(mlir::ValueRange a,
+                                                   mlir::Value b,
+                                                   int64_t count,
+                                                   Major major = Major::K);
   /// What was started since the last time is a group.
   void commitProducts();
   /// Waits for all groups but the last `pending`: their operands are free.
   void waitForProducts(int64_t pending);
-  /// Waits for all groups and gives the sums; before, these are undefined.
-  llvm::SmallVector<mlir::Value> finishProducts(mlir::ValueRange sums);
+  /// Waits for all groups but the last `pending` and gives these sums of theirs;
+  /// before, they are undefined.
+  llvm::SmallVector<mlir::Value> finishProducts(mlir::ValueRange sums,
+                                                int64_t pending = 0);
 
   // Instructions.
   /// 16 bytes that are read once and never written: not kept in L1.
@@ -310,6 +329,11 @@ private:
                                                mlir::ValueRange others,
                                                llvm::StringRef assembly,
                                                llvm::StringRef constraints);
+
+  llvm::SmallVector<mlir::Value> startProduct(mlir::ValueRange a,
+                                              mlir::Value b,
+                                              mlir::ValueRange sums,
+                                              Major major, bool fromZero);
 
   mlir::Value inSpace(mlir::Value ptr, mlir::NVVM::NVVMMemorySpace space);
   mlir::Value inShared(mlir::Value ptr) {

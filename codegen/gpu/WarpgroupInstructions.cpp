@@ -8,6 +8,7 @@
 #include "codegen/gpu/Kernel.h"
 
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace sputnik;
@@ -75,19 +76,17 @@ void Kernel::setRegisters(int64_t count, bool more) {
 //===----------------------------------------------------------------------===//
 
 Value Kernel::describeMatrix(Value ptr, const MatrixLayout &layout) {
-  // Bits 0-13: the address, 16-29: from half to half of a row, 32-45: from group
-  // to group of rows, all in units of 16 bytes; 62-63: the swizzle, 1 for the
-  // one of 128 bytes, which does not ask where the halves are.
-  bool swizzled = layout.columnGroup == 0;
+  // Bits 0-13: the address, 16-29: `leading`, 32-45: `stride`, all in units of
+  // 16 bytes; 62-63: the swizzle.
+  auto units = [](int64_t bytes) { return static_cast<uint64_t>(bytes / 16); };
+  uint64_t swizzle = layout.swizzle ? 4 - llvm::Log2_64(layout.swizzle / 16) : 0;
   uint64_t constant =
-      static_cast<uint64_t>(swizzled ? 1 : layout.columnGroup / 16) << 16 |
-      static_cast<uint64_t>(layout.rowGroup / 16) << 32 |
-      static_cast<uint64_t>(swizzled) << 62;
+      units(layout.leading) << 16 | units(layout.stride) << 32 | swizzle << 62;
   Value address = LLVM::PtrToIntOp::create(
       b, loc, i64Type(), inShared(ptr));
-  Value units = arith::ShRUIOp::create(
+  Value start = arith::ShRUIOp::create(
       b, loc, arith::AndIOp::create(b, loc, address, i64(0x3ffff)), i64(4));
-  return arith::OrIOp::create(b, loc, units,
+  return arith::OrIOp::create(b, loc, start,
                               i64(static_cast<int64_t>(constant)));
 }
 
@@ -121,7 +120,8 @@ void Kernel::fenceProducts() {
 }
 
 SmallVector<Value> Kernel::startProduct(ValueRange a, Value matrixB,
-                                        ValueRange sums) {
+                                        ValueRange sums, Major major,
+                                        bool fromZero) {
   bool registers = a.size() > 1;
   size_t count = sums.size();
   std::string list;
@@ -133,17 +133,32 @@ SmallVector<Value> Kernel::startProduct(ValueRange a, Value matrixB,
   if (registers)
     left = "{" + operand(0) + ", " + operand(1) + ", " + operand(2) + ", " +
            operand(3) + "}";
+  StringRef name = registers ? "wgmma.mma_async.registers"
+                             : "wgmma.mma_async.shared";
   std::string assembly = llvm::formatv(
-      "{{ .reg .pred p; setp.ne.b32 p, 1, 0; "
-      "wgmma.mma_async.sync.aligned.m64n{0}k16.f32.bf16.bf16 "
-      "{{{1}}, {2}, {3}, p, 1, 1, {4}; }",
-      2 * count, list, left, operand(a.size()), registers ? "0" : "0, 0");
+      "{{ .reg .pred p; setp.ne.b32 p, {0}, 0; "
+      "wgmma.mma_async.sync.aligned.m64n{1}k16.f32.bf16.bf16 "
+      "{{{2}}, {3}, {4}, p, 1, 1{5}, {6}; }",
+      fromZero ? 0 : 1, 2 * count, list, left, operand(a.size()),
+      registers ? "" : ", 0", major == Major::N ? 1 : 0);
   SmallVector<Value> others(a);
   others.push_back(matrixB);
-  return callPtxOnSums(registers ? "wgmma.mma_async.registers"
-                                 : "wgmma.mma_async.shared",
+  return callPtxOnSums((name + (major == Major::N ? ".n_major" : "") +
+                        (fromZero ? ".from_zero" : ""))
+                           .str(),
                        sums, others, assembly,
                        registers ? "r,r,r,r,l" : "l,l");
+}
+
+SmallVector<Value> Kernel::startProduct(ValueRange a, Value matrixB,
+                                        ValueRange sums, Major major) {
+  return startProduct(a, matrixB, sums, major, /*fromZero=*/false);
+}
+
+SmallVector<Value> Kernel::startFirstProduct(ValueRange a, Value matrixB,
+                                             int64_t count, Major major) {
+  SmallVector<Value> sums(count, LLVM::PoisonOp::create(b, loc, f32Type()));
+  return startProduct(a, matrixB, sums, major, /*fromZero=*/true);
 }
 
 void Kernel::commitProducts() {
@@ -155,7 +170,8 @@ void Kernel::waitForProducts(int64_t pending) {
           llvm::formatv("wgmma.wait_group.sync.aligned {0};", pending).str());
 }
 
-SmallVector<Value> Kernel::finishProducts(ValueRange sums) {
-  return callPtxOnSums("wgmma.wait_group.sums", sums, {},
-                       "wgmma.wait_group.sync.aligned 0;", "");
+SmallVector<Value> Kernel::finishProducts(ValueRange sums, int64_t pending) {
+  return callPtxOnSums(
+      llvm::formatv("wgmma.wait_group.sums.{0}", pending).str(), sums, {},
+      llvm::formatv("wgmma.wait_group.sync.aligned {0};", pending).str(), "");
 }

@@ -309,7 +309,7 @@ SmallVector<Value> WarpgroupProduct::multiplyStep(Value place,
   Value left = k.describeMatrix(
       k.at(panelsAt(place), k.mul(half, pieceBytes / 2)),
       {kPanelStepBytes, pieceBytes});
-  Value right = k.describeMatrix(rowsAt(place), {8 * kRowBytes, 0});
+  Value right = k.describeMatrix(rowsAt(place), {8 * kRowBytes, 16, kRowBytes});
   SmallVector<Value> now(before);
   int64_t groupSums = rowTile / 2;
   k.fenceProducts();

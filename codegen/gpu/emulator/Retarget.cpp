@@ -16,7 +16,7 @@ using namespace sputnik::gpu;
 /// Gives a function that wraps one PTX instruction a body for the host: a call
 /// of the emulator. A number at the end of its name is the last argument. Floats
 /// come first and are what it gives back, changed: they go through memory, as
-/// an address and their number.
+/// an address and their number, which ends the name.
 static Error replaceWrapper(Function &wrapper, StringRef name,
                             function_ref<bool(StringRef)> knows) {
   wrapper.deleteBody();
@@ -34,10 +34,18 @@ static Error replaceWrapper(Function &wrapper, StringRef name,
     b.CreateRetVoid();
     return Error::success();
   }
-  auto [base, last] = name.rsplit('.');
-  uint32_t number = 0;
-  const bool isNumbered = !last.getAsInteger(10, number);
-  const std::string emulated = ("ptx." + (isNumbered ? base : name)).str();
+  auto takeNumber = [&]() -> std::optional<uint32_t> {
+    auto [base, last] = name.rsplit('.');
+    uint32_t number = 0;
+    if (last.getAsInteger(10, number))
+      return std::nullopt;
+    name = base;
+    return number;
+  };
+  if (wrapper.getReturnType()->isStructTy())
+    takeNumber();
+  const std::optional<uint32_t> number = takeNumber();
+  const std::string emulated = ("ptx." + name).str();
   if (!knows(emulated))
     return createStringError("the emulator does not know the PTX wrapper '%s'",
                              name.str().c_str());
@@ -54,9 +62,9 @@ static Error replaceWrapper(Function &wrapper, StringRef name,
     for (auto [i, value] : enumerate(floats))
       b.CreateStore(value, b.CreateConstGEP1_64(b.getFloatTy(), array, i));
     arguments.insert(arguments.begin(), {array, b.getInt32(floats.size())});
-  } else if (isNumbered) {
-    arguments.push_back(b.getInt32(number));
   }
+  if (number)
+    arguments.push_back(b.getInt32(*number));
   SmallVector<Type *> types;
   for (Value *argument : arguments)
     types.push_back(argument->getType());

@@ -27,7 +27,7 @@ declare void @sputnik.ptx.setmaxnreg.inc.232()
 declare void @sputnik.ptx.wgmma.fence()
 declare void @sputnik.ptx.wgmma.commit_group()
 declare void @sputnik.ptx.wgmma.wait_group.1()
-declare {float, float, float, float} @sputnik.ptx.wgmma.wait_group.sums.4(float, float, float, float)
+declare {float, float, float, float} @sputnik.ptx.wgmma.wait_group.sums.0.4(float, float, float, float)
 declare {float, float, float, float} @sputnik.ptx.wgmma.mma_async.shared.4(float, float, float, float, i64, i64)
 declare {float, float, float, float} @sputnik.ptx.wgmma.mma_async.registers.4(float, float, float, float, i32, i32, i32, i32, i64)
 )";
@@ -298,7 +298,7 @@ protected:
   static std::string finish(const std::string &name) {
     return unpack(name) +
            llvm::formatv("  %result = call {{float, float, float, float} "
-                         "@sputnik.ptx.wgmma.wait_group.sums.4(float %{0}0, "
+                         "@sputnik.ptx.wgmma.wait_group.sums.0.4(float %{0}0, "
                          "float %{0}1, float %{0}2, float %{0}3)\n",
                          name)
                .str();
@@ -374,7 +374,7 @@ TEST_F(ProductTest, SumsThatNobodyWaitedForAreNaN) {
                     "  call void @sputnik.ptx.wgmma.wait_group.1()\n" +
                     store("d") +
                     "  %e = call {float, float, float, float} "
-                    "@sputnik.ptx.wgmma.wait_group.sums.4(float %d0, float %d1, "
+                    "@sputnik.ptx.wgmma.wait_group.sums.0.4(float %d0, float %d1, "
                     "float %d2, float %d3)\n",
                 1, 128),
             "");
