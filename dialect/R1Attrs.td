@@ -121,10 +121,12 @@ def R1_PlacementAttr : R1_Attr<"Placement", "placement"> {
   let assemblyFormat = "`<` struct($offset, $stride) `>`";
 }
 
-def R1_DotKind : I32EnumAttr<"DotKind", "what multiplies bf16, under the name of the LLVM feature that has it", [
+def R1_DotKind : I32EnumAttr<"DotKind", "what multiplies bf16, under the name of the LLVM feature that has it, or of the PTX instruction", [
     I32EnumAttrCase<"FMA", 0, "fma">,
     I32EnumAttrCase<"AVX512BF16", 1, "avx512bf16">,
-    I32EnumAttrCase<"BF16", 2, "bf16">]> {
+    I32EnumAttrCase<"BF16", 2, "bf16">,
+    I32EnumAttrCase<"MMA", 3, "mma">,
+    I32EnumAttrCase<"WGMMA", 4, "wgmma">]> {
   let cppNamespace = "::sputnik::r1";
 }
 
@@ -150,7 +152,9 @@ def R1_TargetAttr : R1_Attr<"Target", "target"> {
 
     Of a GPU, `cores` are its multiprocessors, `l1` is the shared memory that a
     block may have, `l2` the cache that all share; vectors are what one thread
-    loads at a time, registers are 32 bits wide and one thread's.
+    loads at a time, registers are 32 bits wide and one thread's. `bf16_dot` is
+    what warps multiply matrices with, or warpgroups (`wgmma`); `int8_dot` what a
+    thread has.
 
     ```mlir
     #r1.target<"x86_64-linux-gnu", "znver4", "+avx512f,+avx512bf16",

@@ -249,11 +249,12 @@ def StageActivationsPass : R1_Pass<"r1-stage-activations"> {
     Where the target has the dot instructions and the weight is packed for them,
     both factors come from memory in the form that the instruction takes:
 
-    * a weight in a block scheme of integers takes i8 rows, in all phases: the
-      scales of a row's blocks are needed by every range of features;
-    * a weight in bf16, in pairs of columns, or in fp8 takes bf16 rows in the
-      prefill phase, on every GPU, whose tensor cores take them, too. In the other
-      phases a CPU rounds a row where it is used, a GPU not at all.
+    * a weight in a block scheme of integers takes i8 rows: the scales of a row's
+      blocks are needed by every range of features. Not in prefill where warpgroups
+      multiply (`bf16_dot = wgmma`), which make bf16 of the weight;
+    * that one, and a weight in bf16, in pairs of columns, or in fp8 take bf16 rows
+      in the prefill phase. In the other phases a CPU rounds a row where it is used, a
+      GPU not at all.
 
     Linears with the same input share one cast.
 

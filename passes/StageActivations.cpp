@@ -29,8 +29,14 @@ struct StageActivations final
     int64_t inner = product.getInnerFeatures();
     auto rows = cast<RankedTensorType>(product.getRoundableRows()->get().getType());
     bool partsOfRows = inner != rows.getDimSize(1);
-    bool float8 = encoding && encoding.getScheme() == Scheme::FP8;
-    if (encoding && encoding.getBlock() && !float8) {
+    DotKind dot = phase == PhaseKind::Prefill ? target.getBf16Dot()
+                                              : DotKind::FMA;
+    // Warpgroups multiply bf16 as fast as it comes: making it of weights is
+    // less work than to scale sums of bytes, block by block.
+    bool blocks = encoding && encoding.getBlock();
+    bool pairs = blocks && (encoding.getScheme() == Scheme::FP8 ||
+                            dot == DotKind::WGMMA);
+    if (blocks && !pairs) {
       if (target.getInt8Dot() == IntDotKind::None)
         obstacle = "the target has no int8 dot instruction";
       else if (encoding.getPanel() == 1)
@@ -41,18 +47,15 @@ struct StageActivations final
         return builder.getI8Type();
       return nullptr;
     }
-    // The dot instruction is what one thread has; a GPU's tensor cores are not
-    // counted there.
-    if (phase != PhaseKind::Prefill ||
-        (target.getBf16Dot() == DotKind::FMA && !target.isGPU()))
+    if (dot == DotKind::FMA)
       return nullptr;
-    bool pairs = encoding && (float8 ? encoding.getPanel() > 1
-                                     : encoding.getScheme() == Scheme::BF16 &&
-                                           encoding.getStep() % 2 == 0);
-    if (pairs && (!partsOfRows || inner % 2 == 0))
+    bool fits = pairs ? encoding.getPanel() > 1
+                      : encoding && encoding.getScheme() == Scheme::BF16 &&
+                            encoding.getStep() % 2 == 0;
+    if (fits && (!partsOfRows || inner % 2 == 0))
       return builder.getBF16Type();
-    obstacle = float8 ? "it is not packed"
-                      : "it is not stored in bf16 with an even step";
+    obstacle = pairs ? "it is not packed"
+                     : "it is not stored in bf16 with an even step";
     return nullptr;
   }
 

@@ -108,6 +108,17 @@ private:
   }
   /// Identity of everything but the bytes of the weights.
   ContentId identify();
+  /// Calls `body` with each target's module until it fails.
+  LogicalResult
+  forTargets(function_ref<LogicalResult(ModuleOp, r1::TargetAttr)> body) {
+    if (failed(body(*module, target)))
+      return failure();
+    for (auto [other, chip] : llvm::zip_equal(
+             otherModules, ArrayRef(targets).drop_front()))
+      if (failed(body(*other, chip)))
+        return failure();
+    return success();
+  }
   uint64_t imageBytes() {
     return (*module)->getAttrOfType<IntegerAttr>(r1::kImageBytesAttr).getInt();
   }
@@ -117,12 +128,14 @@ private:
   const CompileOptions &options;
   MLIRContext context;
   DiagnosticCollector diagnostics;
-  /// Weights are laid out for the first; kernels are made for each.
   SmallVector<r1::TargetAttr> targets;
-  r1::TargetAttr target;
+  r1::TargetAttr target; ///< The first.
   std::optional<gpu::Assembler> assembler;
   std::optional<Checkpoint> checkpoint;
   OwningOpRef<ModuleOp> module;
+  /// The same for the other targets, whose regions may differ: they read the
+  /// same weights.
+  std::vector<OwningOpRef<ModuleOp>> otherModules;
   llvm::SmallVector<char, 0> tokenizer;
   std::string info;
   WeightReport report;
@@ -188,6 +201,19 @@ Error Compiler::import() {
   return Error::success();
 }
 
+/// Whether kernels of both find their weights in one image.
+static bool haveSameImage(ModuleOp a, ModuleOp b) {
+  auto weights = [](ModuleOp module) {
+    return llvm::to_vector(module.getOps<r1::DerivedOp>());
+  };
+  return a->getAttr(r1::kImageBytesAttr) == b->getAttr(r1::kImageBytesAttr) &&
+         llvm::equal(weights(a), weights(b),
+                     [](r1::DerivedOp one, r1::DerivedOp other) {
+                       return one->getAttrDictionary() ==
+                              other->getAttrDictionary();
+                     });
+}
+
 /// Rows of a chunk of a prompt that give all of a GPU's multiprocessors tiles.
 static constexpr int64_t kGPUPrefillRows = 2048;
 
@@ -202,8 +228,20 @@ Error Compiler::runPasses() {
     pipeline.overrides.push_back(rule);
   pipeline.observe = options.observations != nullptr;
   r1::buildPipeline(pm, pipeline);
-  if (failed(pm.run(*module)))
+  for (r1::TargetAttr chip : ArrayRef(targets).drop_front()) {
+    otherModules.emplace_back(module->clone());
+    (*otherModules.back())->setAttr(r1::kTargetAttr, chip);
+  }
+  auto run = [&](ModuleOp each, r1::TargetAttr) { return pm.run(each); };
+  if (failed(forTargets(run)))
     return diagnostics.takeError();
+  for (auto [other, chip] :
+       llvm::zip_equal(otherModules, ArrayRef(targets).drop_front()))
+    if (!haveSameImage(*module, *other))
+      return llvm::createStringError(
+          "--target: %s and %s read weights in other layouts; expected chips "
+          "that share one image",
+          target.getCpu().str().c_str(), chip.getCpu().str().c_str());
   std::vector<r1::Observation> products = r1::listObservations(*module);
   if (!options.importance.empty()) {
     Expected<Importance> read = readImportance(options.importance, products);
@@ -353,8 +391,11 @@ Expected<SmallString<0>> Compiler::makeObject(ArrayRef<uint8_t> id) {
   description.info = info;
   std::vector<cpu::KernelImage> kernels;
   if (target.isGPU()) {
+    SmallVector<ModuleOp> modules = {*module};
+    for (OwningOpRef<ModuleOp> &other : otherModules)
+      modules.push_back(*other);
     FailureOr<std::vector<cpu::KernelImage>> images =
-        gpu::makeKernelImages(*module, targets, assembler);
+        gpu::makeKernelImages(modules, assembler);
     if (failed(images))
       return diagnostics.takeError();
     kernels = std::move(*images);
@@ -380,22 +421,24 @@ Expected<SmallString<0>> Compiler::makeObject(ArrayRef<uint8_t> id) {
 Expected<SmallString<0>> Compiler::makeKernelText() {
   SmallString<0> text;
   llvm::raw_svector_ostream os(text);
-  for (r1::TargetAttr chip : targets) {
+  auto make = [&](ModuleOp each, r1::TargetAttr chip) -> LogicalResult {
     llvm::LLVMContext llvmContext;
     FailureOr<gpu::KernelCode> code =
-        gpu::makeKernelCode(*module, chip, llvmContext);
-    if (failed(code) ||
-        failed(gpu::optimizeKernels(*code->module, chip, *module)))
-      return diagnostics.takeError();
+        gpu::makeKernelCode(each, chip, llvmContext);
+    if (failed(code) || failed(gpu::optimizeKernels(*code->module, chip, each)))
+      return failure();
     if (options.emit == EmitKind::LLVM) {
       code->module->print(os, nullptr);
-      continue;
+      return success();
     }
-    FailureOr<std::string> ptx = gpu::makePtx(*code->module, chip, *module);
+    FailureOr<std::string> ptx = gpu::makePtx(*code->module, chip, each);
     if (failed(ptx))
-      return diagnostics.takeError();
+      return failure();
     os << *ptx;
-  }
+    return success();
+  };
+  if (failed(forTargets(make)))
+    return diagnostics.takeError();
   return text;
 }
 

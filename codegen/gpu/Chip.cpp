@@ -22,6 +22,7 @@ struct Chip {
   int64_t sharedBytes; ///< Most that a block may have.
   int64_t l2;          ///< Bytes.
   int64_t processors;  ///< Streaming multiprocessors.
+  r1::DotKind dot;     ///< Of matrices in bf16.
   StringRef products;
 };
 
@@ -30,12 +31,15 @@ struct Chip {
 // NVIDIA, CUDA C++ Programming Guide, table of technical specifications per
 // compute capability; product data sheets.
 static constexpr Chip kChips[] = {
-    {"sm_80", "+ptx74", 163 << 10, 40 << 20, 108, "A100"},
-    {"sm_86", "+ptx74", 99 << 10, 6 << 20, 84, "A40, RTX 3090"},
-    {"sm_89", "+ptx78", 99 << 10, 72 << 20, 128, "L40S, RTX 4090"},
-    {"sm_90a", "+ptx80", 227 << 10, 50 << 20, 132, "H100, H200"},
-    {"sm_100a", "+ptx86", 227 << 10, 126 << 20, 148, "B200"},
-    {"sm_120", "+ptx87", 99 << 10, 96 << 20, 170, "RTX 5090"},
+    {"sm_80", "+ptx74", 163 << 10, 40 << 20, 108, r1::DotKind::MMA, "A100"},
+    {"sm_86", "+ptx74", 99 << 10, 6 << 20, 84, r1::DotKind::MMA,
+     "A40, RTX 3090"},
+    {"sm_89", "+ptx78", 99 << 10, 72 << 20, 128, r1::DotKind::MMA,
+     "L40S, RTX 4090"},
+    {"sm_90a", "+ptx80", 227 << 10, 50 << 20, 132, r1::DotKind::WGMMA,
+     "H100, H200"},
+    {"sm_100a", "+ptx86", 227 << 10, 126 << 20, 148, r1::DotKind::MMA, "B200"},
+    {"sm_120", "+ptx87", 99 << 10, 96 << 20, 170, r1::DotKind::MMA, "RTX 5090"},
 };
 
 static constexpr llvm::StringLiteral kTriple = "nvptx64-nvidia-cuda";
@@ -59,7 +63,7 @@ llvm::Expected<r1::TargetAttr> sputnik::gpu::getTarget(StringRef name,
   // A thread loads 128 bits at a time and has up to 255 registers.
   return r1::TargetAttr::get(&context, kTriple, chip->name, chip->features,
                              /*vector_bits=*/128, /*vector_registers=*/255,
-                             r1::DotKind::FMA, r1::IntDotKind::DP4A,
+                             chip->dot, r1::IntDotKind::DP4A,
                              chip->sharedBytes, chip->l2, /*l3=*/0,
                              chip->processors);
 }
@@ -132,7 +136,7 @@ sputnik::gpu::createTargetMachine(r1::TargetAttr target) {
 }
 
 bool sputnik::gpu::hasWarpgroupProducts(r1::TargetAttr target) {
-  return target.getCpu() == "sm_90a";
+  return target.getBf16Dot() == r1::DotKind::WGMMA;
 }
 
 void sputnik::gpu::printTargets(raw_ostream &os) {

@@ -4,15 +4,18 @@
 // One product for each expert with the rows that chose it, in one grid: slots
 // are sorted by expert, and a block has a tile of features of one expert and
 // goes through the slots of that. Blocks of experts that nobody chose end at
-// once. What comes down is kept for each slot, so that a last kernel can add a
-// row's slots in their order.
+// once. Where warpgroups multiply, a block on each multiprocessor takes such
+// tiles in turn. What comes down is kept for each slot, so that a last kernel
+// can add a row's slots in their order.
 //
 //===----------------------------------------------------------------------===//
 
+#include "codegen/gpu/Chip.h"
 #include "codegen/gpu/Region.h"
 #include "codegen/gpu/RowOps.h"
 #include "codegen/gpu/SortedSlots.h"
 #include "codegen/gpu/TileProduct.h"
+#include "codegen/gpu/WarpgroupTiles.h"
 
 #include "llvm/Support/MathExtras.h"
 
@@ -27,6 +30,8 @@ constexpr int64_t kBlockPanels = 8;
 /// Most rows of a tile: 64 sums in each thread, half as many where weights
 /// change their form, for which a thread needs registers.
 constexpr int64_t kMostRows = 128;
+/// Rows of a tile of warpgroups are a multiple.
+constexpr int64_t kWarpgroupRows = 16;
 
 /// The matrices of one weight, and the rows of its input.
 class ExpertsProduct {
@@ -38,6 +43,9 @@ public:
         encoding(r1::getEncoding(type)), columns(type.getDimSize(1)),
         panels(type.getDimSize(0) / experts / kPanel),
         panelBytes(encoding.getPanelBytes(columns)),
+        featureBlocks(llvm::divideCeil(panels, kBlockPanels)),
+        warpgroups(hasWarpgroupProducts(k.target) &&
+                   this->input.element.isBF16()),
         base(k.weightPtr(op, weight, layer)) {
     chooseTile(k.rows(chosen).features);
   }
@@ -47,7 +55,9 @@ public:
   /// Calls `body(slot, panel, sums)` with the sums, in shared memory, of panels
   /// from `panel` on for one slot; the team is a warp.
   using Body = function_ref<void(SortedSlots::Slot, Value, Value)>;
-  Grid emit(Body body);
+  Grid emit(Body body) {
+    return warpgroups ? emitByWarpgroups(body) : emitByWarps(body);
+  }
 
   /// Of one expert, and of a block.
   int64_t getPanels() const { return panels; }
@@ -56,6 +66,12 @@ public:
 private:
   void chooseTile(int64_t slots);
   PanelDot::Row rowAt(Value place);
+  Grid emitByWarps(Body body);
+  Grid emitByWarpgroups(Body body);
+  /// Calls `body` for `count` slots from `first` of the order on, whose sums
+  /// lie `stride` bytes apart.
+  void forSlots(Value first, Value count, Value panel, Value sums,
+                int64_t stride, Body body);
 
   Kernel &k;
   int64_t experts;
@@ -63,7 +79,8 @@ private:
   SortedSlots sorted;
   RankedTensorType type;
   r1::EncodingAttr encoding;
-  int64_t columns, panels, panelBytes;
+  int64_t columns, panels, panelBytes, featureBlocks;
+  bool warpgroups;
   TileProduct::Shape tile;
   Value base;
 };
@@ -73,10 +90,15 @@ private:
 /// Twice the rows that an expert has if all are chosen equally often.
 void ExpertsProduct::chooseTile(int64_t slots) {
   int64_t rows = 2 * llvm::divideCeil(k.phase.getMaxRows() * slots, experts);
+  tile.panels = kBlockPanels;
+  if (warpgroups) {
+    tile.rows = std::clamp<int64_t>(llvm::alignTo(rows, kWarpgroupRows),
+                                    kWarpgroupRows, kMostRows);
+    return;
+  }
   int64_t most =
       PanelFragments(encoding).converts() ? kMostRows / 2 : kMostRows;
   tile.rows = std::clamp<int64_t>(llvm::PowerOf2Ceil(rows), 8, most);
-  tile.panels = kBlockPanels;
   // Groups of eight rows that share a fragment of weights: up to four.
   int64_t rowWarps = std::clamp<int64_t>(tile.rows / 32, 1, kWarps / 2);
   tile.featureWarps = kWarps / rowWarps;
@@ -95,8 +117,51 @@ PanelDot::Row ExpertsProduct::rowAt(Value place) {
   return {values, scales};
 }
 
-Grid ExpertsProduct::emit(Body body) {
-  int64_t featureBlocks = llvm::divideCeil(panels, tile.panels);
+void ExpertsProduct::forSlots(Value first, Value count, Value panel,
+                              Value sums, int64_t stride, Body body) {
+  k.asWarps([&] {
+    k.loop(k.warp, count, kWarps, [&](Value t) {
+      body(sorted.slotAt(k.add(first, t)), panel,
+           k.at(sums, k.mul(t, stride)));
+    });
+  });
+}
+
+Grid ExpertsProduct::emitByWarpgroups(Body body) {
+  int64_t all = experts * featureBlocks;
+  int64_t blocks = std::min(k.target.getCores(), all);
+  auto forTiles = [&](ValueRange carried, WarpgroupTiles::TileBody tileBody) {
+    return k.loop(
+        k.block, k.i64(all), blocks, carried,
+        [&](Value index, ValueRange values) {
+          Value expert = k.div(index, featureBlocks);
+          Value firstPanel = k.mul(k.rem(index, featureBlocks), tile.panels);
+          Value weight = k.at(base, k.mul(expert, panels * panelBytes));
+          SortedSlots::Range range = sorted.rangeOf(expert);
+          return k.loop(k.i64(0), range.count, tile.rows, values,
+                        [&](Value done, ValueRange inner) {
+                          return tileBody({weight, firstPanel,
+                                           k.add(range.first, done),
+                                           k.sub(range.count, done)},
+                                          inner);
+                        });
+        });
+  };
+  WarpgroupTiles tiles(k, encoding, columns, {tile.panels, tile.rows},
+                       /*reserved=*/0);
+  tiles.emit({panels, forTiles,
+              [&](Value place) { return rowAt(place).values; },
+              /*offsetOf=*/{},
+              [&](const WarpgroupTiles::Tile &own,
+                  const WarpgroupTiles::Piece &piece) {
+                forSlots(k.add(own.firstRow, piece.firstRow), piece.rows,
+                         own.firstPanel, piece.sums, tiles.getSumStride(),
+                         body);
+              }});
+  return {blocks, k.phase.getMaxRows()};
+}
+
+Grid ExpertsProduct::emitByWarps(Body body) {
   Value expert = k.div(k.block, featureBlocks);
   Value firstPanel = k.mul(k.rem(k.block, featureBlocks), tile.panels);
   SortedSlots::Range range = sorted.rangeOf(expert);
@@ -114,36 +179,41 @@ Grid ExpertsProduct::emit(Body body) {
     };
     Value sums = product.emit(
         {panelAt, [&](Value row) { return rowAt(k.add(first, row)); }, count});
-    k.asWarps([&] {
-      k.loop(k.warp, k.min(count, k.i64(tile.rows)), kWarps, [&](Value t) {
-        body(sorted.slotAt(k.add(first, t)), firstPanel,
-             k.at(sums, k.mul(t, product.getSumStride())));
-      });
-    });
+    forSlots(first, k.min(count, k.i64(tile.rows)), firstPanel, sums,
+             product.getSumStride(), body);
   });
   return {experts * featureBlocks, k.phase.getMaxRows()};
 }
 
 /// Whether rows of `input`, of which each slot may have a part, are copied in
 /// pieces of 16 bytes.
-static bool isCopied(Operation *op, FlatSymbolRefAttr weight, Value input) {
+static bool isCopied(Operation *op, FlatSymbolRefAttr weight, Value input,
+                     r1::TargetAttr target) {
   RankedTensorType type = r1::lookupWeightType(op, weight);
   auto rows = cast<RankedTensorType>(input.getType());
   int64_t partBytes = type.getDimSize(1) * rows.getElementTypeBitWidth() / 8;
-  return TileProduct::supports(r1::getEncoding(type), rows.getElementType()) &&
+  r1::EncodingAttr encoding = r1::getEncoding(type);
+  Type element = rows.getElementType();
+  bool multiplies =
+      TileProduct::supports(encoding, element) ||
+      (hasWarpgroupProducts(target) &&
+       WarpgroupWeights::supports(encoding, element));
+  return multiplies &&
          (type.getDimSize(1) == rows.getDimSize(1) || partBytes % 16 == 0);
 }
 
-bool sputnik::gpu::isExpertsProduct(r1::PhaseAttr phase, r1::ExpertsUpOp op) {
+bool sputnik::gpu::isExpertsProduct(r1::PhaseAttr phase, r1::ExpertsUpOp op,
+                                    r1::TargetAttr target) {
   return phase.getKind() == r1::PhaseKind::Prefill && !op.getUpAttr() &&
          op.getBlock() == kPanel &&
-         isCopied(op, op.getGateAttr(), op.getInput());
+         isCopied(op, op.getGateAttr(), op.getInput(), target);
 }
 
 bool sputnik::gpu::isExpertsProduct(r1::PhaseAttr phase,
-                                    r1::ExpertsDownOp op) {
+                                    r1::ExpertsDownOp op,
+                                    r1::TargetAttr target) {
   return phase.getKind() == r1::PhaseKind::Prefill &&
-         isCopied(op, op.getDownAttr(), op.getInput());
+         isCopied(op, op.getDownAttr(), op.getInput(), target);
 }
 
 FailureOr<Grid> sputnik::gpu::emitExpertsProduct(Kernel &k,

@@ -223,15 +223,15 @@ static FailureOr<cpu::KernelImage> makeKernelImage(ModuleOp module,
 }
 
 FailureOr<std::vector<cpu::KernelImage>> sputnik::gpu::makeKernelImages(
-    ModuleOp module, ArrayRef<r1::TargetAttr> chips,
-    const std::optional<Assembler> &assembler) {
-  std::vector<cpu::KernelImage> images(chips.size());
-  std::vector<std::string> problems(chips.size());
+    ArrayRef<ModuleOp> modules, const std::optional<Assembler> &assembler) {
+  std::vector<cpu::KernelImage> images(modules.size());
+  std::vector<std::string> problems(modules.size());
   // The assembler makes code of one chip's PTX while that of the next is made.
   llvm::DefaultThreadPool pool;
-  for (auto [chip, image, problem] :
-       llvm::zip_equal(chips, images, problems)) {
-    FailureOr<cpu::KernelImage> made = makeKernelImage(module, chip);
+  for (auto [module, image, problem] :
+       llvm::zip_equal(modules, images, problems)) {
+    FailureOr<cpu::KernelImage> made = makeKernelImage(
+        module, ModuleOp(module)->getAttrOfType<r1::TargetAttr>(r1::kTargetAttr));
     if (failed(made))
       return failure();
     image = std::move(*made);
@@ -246,8 +246,8 @@ FailureOr<std::vector<cpu::KernelImage>> sputnik::gpu::makeKernelImages(
       });
   }
   pool.wait();
-  for (const std::string &problem : problems)
+  for (auto [module, problem] : llvm::zip_equal(modules, problems))
     if (!problem.empty())
-      return module.emitError(problem);
+      return ModuleOp(module).emitError(problem);
   return images;
 }

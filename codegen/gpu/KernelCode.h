@@ -44,11 +44,10 @@ mlir::FailureOr<std::string> makePtx(llvm::Module &kernels,
                                      r1::TargetAttr target,
                                      mlir::ModuleOp module);
 
-/// What an executable holds of a module's kernels for each chip: PTX, and
-/// machine code where there is an assembler, which runs for several chips at a
-/// time.
+/// What an executable holds of the kernels of each chip's module: PTX, and machine
+/// code where there is an assembler, which runs for several chips at a time.
 mlir::FailureOr<std::vector<cpu::KernelImage>>
-makeKernelImages(mlir::ModuleOp module, llvm::ArrayRef<r1::TargetAttr> chips,
+makeKernelImages(llvm::ArrayRef<mlir::ModuleOp> modules,
                  const std::optional<Assembler> &assembler);
 
 } // namespace sputnik::gpu

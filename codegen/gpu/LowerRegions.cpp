@@ -181,7 +181,7 @@ LogicalResult PhaseLowering::lowerExperts(
     Op op, r1::RegionOp region, StringRef name, std::vector<Launch> &launches,
     ArrayRef<ExpertsStage> stages,
     FailureOr<Grid> (*emitRows)(Kernel &, Op)) {
-  if (!isExpertsProduct(phase, op))
+  if (!isExpertsProduct(phase, op, target))
     return addKernel(region, name, "", launches,
                      [&](Kernel &k) { return emitRows(k, op); });
   constexpr StringLiteral suffixes[] = {"_sort", "_multiply", "_combine"};
@@ -203,7 +203,8 @@ PhaseLowering::addKernel(r1::RegionOp region, StringRef symbol,
   if (failed(placeValues(kernel)))
     return failure();
   if (auto linear = findOp<r1::LinearOp>(region);
-      linear && kernel.startsEarly() && !isMatrixProduct(phase, linear))
+      linear && kernel.startsEarly() && !isMatrixProduct(phase, linear) &&
+      !isWarpgroupProduct(phase, linear, target))
     prefetchLinear(kernel, linear);
   kernel.awaitPrevious();
   FailureOr<Grid> grid = emit(kernel);

@@ -48,8 +48,10 @@ mlir::FailureOr<Grid> emitExpertsDown(Kernel &kernel, r1::ExpertsDownOp op);
 /// the first two.
 enum class ExpertsStage { Sort, Multiply, Combine };
 /// Whether prefill multiplies so.
-bool isExpertsProduct(r1::PhaseAttr phase, r1::ExpertsUpOp op);
-bool isExpertsProduct(r1::PhaseAttr phase, r1::ExpertsDownOp op);
+bool isExpertsProduct(r1::PhaseAttr phase, r1::ExpertsUpOp op,
+                      r1::TargetAttr target);
+bool isExpertsProduct(r1::PhaseAttr phase, r1::ExpertsDownOp op,
+                      r1::TargetAttr target);
 mlir::FailureOr<Grid> emitExpertsProduct(Kernel &kernel, r1::ExpertsUpOp op,
                                          ExpertsStage stage);
 mlir::FailureOr<Grid> emitExpertsProduct(Kernel &kernel, r1::ExpertsDownOp op,

@@ -92,7 +92,7 @@ func.func @forward(%q: tensor<?x32xf32>, %p: tensor<?x16xf32>, %c: !cache, %laye
 
 !cache = !r1.kv_cache<layers = 2, heads = 1, dim = 32, element = f32, positions = 64, latent = 24>
 module attributes {r1.target = #r1.target<"nvptx64-nvidia-cuda", "sm_90a", "+ptx80",
-    vector_bits = 128, vector_registers = 255, bf16_dot = fma, int8_dot = dp4a,
+    vector_bits = 128, vector_registers = 255, bf16_dot = wgmma, int8_dot = dp4a,
     l1 = 232448, l2 = 52428800, l3 = 0, cores = 132>} {
   r1.weight @k_b layers(2) : tensor<32x24xf32> from [#r1.origin<"m", 0, 3072, "f32">, #r1.origin<"m", 0, 3072, "f32">]
   r1.weight @v_b layers(2) : tensor<16x24xf32> from [#r1.origin<"m", 0, 1536, "f32">, #r1.origin<"m", 0, 1536, "f32">]

@@ -4,7 +4,7 @@
 
 // For a GPU, 16 bytes of a row lie together: what a thread loads.
 module attributes {r1.target = #r1.target<"nvptx64-nvidia-cuda", "sm_90a", "+ptx80",
-    vector_bits = 128, vector_registers = 255, bf16_dot = fma, int8_dot = dp4a,
+    vector_bits = 128, vector_registers = 255, bf16_dot = wgmma, int8_dot = dp4a,
     l1 = 232448, l2 = 52428800, l3 = 0, cores = 132>} {
   // CHECK: r1.derived @head : tensor<24x32xf32, #r1.encoding<bf16, panel = 16, step = 8>>
   // F32: r1.derived @head : tensor<24x32xf32, #r1.encoding<f32, panel = 16, step = 4>>

@@ -106,12 +106,13 @@ module attributes {r1.target = #r1.target<"x86_64-linux-gnu", "haswell", "+avx2"
 
 // -----
 
-// Tensor cores take rows in bf16, whatever a thread's own dot instruction is.
+// Warpgroups take rows in bf16 for every packed weight, in prefill.
 
 !parts = tensor<16x32xf32, #r1.encoding<bf16, panel = 16, step = 8>>
+!nibbles = tensor<16x32xf32, #r1.encoding<q4, panel = 16, step = 4>>
 
 module attributes {r1.target = #r1.target<"nvptx64-nvidia-cuda", "sm_90a", "+ptx80",
-    vector_bits = 128, vector_registers = 255, bf16_dot = fma, int8_dot = dp4a,
+    vector_bits = 128, vector_registers = 255, bf16_dot = wgmma, int8_dot = dp4a,
     l1 = 232448, l2 = 52428800, l3 = 0, cores = 132>} {
   r1.weight @w : tensor<16x32xf32> from [#r1.origin<"m", 0, 1024, "bf16">]
   r1.derived @a : !parts {
@@ -119,13 +120,71 @@ module attributes {r1.target = #r1.target<"nvptx64-nvidia-cuda", "sm_90a", "+ptx
     %1 = r1.encode %0 : tensor<16x32xf32> -> !parts
     r1.yield %1 : !parts
   }
+  r1.derived @b : !nibbles {
+    %0 = r1.read @w : tensor<16x32xf32>
+    %1 = r1.encode %0 : tensor<16x32xf32> -> !nibbles
+    r1.yield %1 : !nibbles
+  }
 
-  // CHECK-LABEL: func.func @prefill_on_gpu
+  // CHECK-LABEL: func.func @prefill_by_warpgroups
   // CHECK-NEXT:  %[[C:.*]] = r1.cast %{{.*}} : tensor<?x32xf32> -> tensor<?x32xbf16>
   // CHECK-NEXT:  r1.linear %[[C]], @a : tensor<?x32xbf16> -> tensor<?x16xf32>
-  func.func @prefill_on_gpu(%x: tensor<?x32xf32>) -> tensor<?x16xf32>
+  // CHECK-NEXT:  r1.linear %[[C]], @b : tensor<?x32xbf16> -> tensor<?x16xf32>
+  func.func @prefill_by_warpgroups(%x: tensor<?x32xf32>)
+      -> (tensor<?x16xf32>, tensor<?x16xf32>)
       attributes {r1.phase = #r1.phase<prefill, max_rows = 256>} {
     %0 = r1.linear %x, @a : tensor<?x32xf32> -> tensor<?x16xf32>
-    return %0 : tensor<?x16xf32>
+    %1 = r1.linear %x, @b : tensor<?x32xf32> -> tensor<?x16xf32>
+    return %0, %1 : tensor<?x16xf32>, tensor<?x16xf32>
+  }
+
+  // CHECK-LABEL: func.func @decode_on_gpu
+  // CHECK-SAME:    %[[X:[a-z0-9]+]]: tensor<?x32xf32>
+  // CHECK-NEXT:  r1.linear %[[X]], @a : tensor<?x32xf32> -> tensor<?x16xf32>
+  // CHECK-NEXT:  %[[C:.*]] = r1.cast %[[X]] : tensor<?x32xf32> -> tensor<?x32xi8>
+  // CHECK-NEXT:  r1.linear %[[C]], @b : tensor<?x32xi8> -> tensor<?x16xf32>
+  func.func @decode_on_gpu(%x: tensor<?x32xf32>)
+      -> (tensor<?x16xf32>, tensor<?x16xf32>)
+      attributes {r1.phase = #r1.phase<decode, max_rows = 1>} {
+    %0 = r1.linear %x, @a : tensor<?x32xf32> -> tensor<?x16xf32>
+    %1 = r1.linear %x, @b : tensor<?x32xf32> -> tensor<?x16xf32>
+    return %0, %1 : tensor<?x16xf32>, tensor<?x16xf32>
+  }
+}
+
+// -----
+
+// The tensor cores of other chips multiply bytes, too.
+
+!parts = tensor<16x32xf32, #r1.encoding<bf16, panel = 16, step = 8>>
+!nibbles = tensor<16x32xf32, #r1.encoding<q4, panel = 16, step = 4>>
+
+module attributes {r1.target = #r1.target<"nvptx64-nvidia-cuda", "sm_80", "+ptx74",
+    vector_bits = 128, vector_registers = 255, bf16_dot = mma, int8_dot = dp4a,
+    l1 = 166912, l2 = 41943040, l3 = 0, cores = 108>} {
+  r1.weight @w : tensor<16x32xf32> from [#r1.origin<"m", 0, 1024, "bf16">]
+  r1.derived @a : !parts {
+    %0 = r1.read @w : tensor<16x32xf32>
+    %1 = r1.encode %0 : tensor<16x32xf32> -> !parts
+    r1.yield %1 : !parts
+  }
+  r1.derived @b : !nibbles {
+    %0 = r1.read @w : tensor<16x32xf32>
+    %1 = r1.encode %0 : tensor<16x32xf32> -> !nibbles
+    r1.yield %1 : !nibbles
+  }
+
+  // CHECK-LABEL: func.func @prefill_by_warps
+  // CHECK-SAME:    %[[X:[a-z0-9]+]]: tensor<?x32xf32>
+  // CHECK-NEXT:  %[[C:.*]] = r1.cast %[[X]] : tensor<?x32xf32> -> tensor<?x32xbf16>
+  // CHECK-NEXT:  r1.linear %[[C]], @a : tensor<?x32xbf16> -> tensor<?x16xf32>
+  // CHECK-NEXT:  %[[D:.*]] = r1.cast %[[X]] : tensor<?x32xf32> -> tensor<?x32xi8>
+  // CHECK-NEXT:  r1.linear %[[D]], @b : tensor<?x32xi8> -> tensor<?x16xf32>
+  func.func @prefill_by_warps(%x: tensor<?x32xf32>)
+      -> (tensor<?x16xf32>, tensor<?x16xf32>)
+      attributes {r1.phase = #r1.phase<prefill, max_rows = 256>} {
+    %0 = r1.linear %x, @a : tensor<?x32xf32> -> tensor<?x16xf32>
+    %1 = r1.linear %x, @b : tensor<?x32xf32> -> tensor<?x16xf32>
+    return %0, %1 : tensor<?x16xf32>, tensor<?x16xf32>
   }
 }

@@ -25,6 +25,9 @@ std::vector<std::string> otherKernelTargets() { return {"sm_80", "sm_90a_2"}; }
 bool KernelFixture::roundsActivations() { return true; }
 bool KernelFixture::roundsAttention() { return true; }
 bool KernelFixture::attendsInBytes() { return false; }
+bool KernelFixture::roundsWeights() {
+  return target() == "native" || target().starts_with("sm_90a");
+}
 bool KernelFixture::multipliesBytes() { return true; }
 
 /// Rows 0..count-1, at most `together` in a step.

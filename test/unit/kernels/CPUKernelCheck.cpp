@@ -42,6 +42,7 @@ bool KernelFixture::roundsAttention() {
   return optLevel() > 0 && roundsActivations();
 }
 bool KernelFixture::attendsInBytes() { return true; }
+bool KernelFixture::roundsWeights() { return false; }
 bool KernelFixture::multipliesBytes() {
   return llvm::cantFail(cpu::getTarget(target(), context)).getInt8Dot() !=
          r1::IntDotKind::None;

@@ -22,12 +22,20 @@ static bool isBlockScheme(r1::Scheme scheme) {
 Matrix KernelFixture::staged(const Matrix &x, r1::PhaseKind phase) {
   if (optLevel() == 0)
     return x;
-  const bool float8 = scheme() == r1::Scheme::FP8;
-  if (isBlockScheme(scheme()) && !float8)
+  const bool prefill = phase == r1::PhaseKind::Prefill;
+  const bool bytes =
+      isBlockScheme(scheme()) && scheme() != r1::Scheme::FP8;
+  if (bytes && !(prefill && roundsWeights()))
     return multipliesBytes() ? roundedToI8(x, r1::kActivationGroup) : x;
-  const bool rounds = (scheme() == r1::Scheme::BF16 || float8) &&
-                      phase == r1::PhaseKind::Prefill && roundsActivations();
+  const bool rounds =
+      scheme() != r1::Scheme::F32 && prefill && roundsActivations();
   return rounds ? rounded(x) : x;
+}
+
+Matrix KernelFixture::multiplied(const Matrix &weight, r1::PhaseKind phase) {
+  const bool rounds = optLevel() > 0 && isBlockScheme(scheme()) &&
+                      phase == r1::PhaseKind::Prefill && roundsWeights();
+  return rounds ? rounded(weight) : weight;
 }
 
 double KernelFixture::tieTolerance(double tolerance) {

@@ -24,8 +24,10 @@ protected:
   r1::Scheme scheme() const { return std::get<0>(GetParam()); }
   int optLevel() const { return std::get<1>(GetParam()); }
   const std::string &target() const { return std::get<2>(GetParam()); }
-  /// What linears make of their input rows in prefill, or in decode and verify.
+  /// What linears make of their input rows in prefill, or in decode and verify,
+  /// and what they multiply these with.
   Matrix staged(const Matrix &x, r1::PhaseKind phase);
+  Matrix multiplied(const Matrix &weight, r1::PhaseKind phase);
   /// How far results may be off where the input of a linear is computed: one
   /// that falls on the other side of a tie is off by a unit of its rounding.
   double tieTolerance(double tolerance);
@@ -67,6 +69,8 @@ protected:
   /// Whether prefill's attention over a cache in bytes rounds queries to bytes, as
   /// decode's does.
   static bool attendsInBytes();
+  /// Whether prefill's products make bf16 of weights in blocks.
+  bool roundsWeights();
   /// Whether products with blocks of bytes round their rows to bytes.
   bool multipliesBytes();
 

@@ -26,15 +26,25 @@ protected:
     exact = sum(a, b);
     for (double &value : exact.values)
       value = static_cast<float>(value);
-    decoded = staged(exact, r1::PhaseKind::Decode);
-    prefilled = staged(exact, r1::PhaseKind::Prefill);
   }
   GraphText::Rows input(GraphText &g) {
     return g.add(g.embed("a", rows, exact.columns),
                  g.embed("b", rows, exact.columns));
   }
 
-  Matrix exact, decoded, prefilled;
+  /// The product with them, as each phase computes it.
+  Matrix decoded(const Matrix &w, const Matrix &bias = {}) {
+    return product(exact, w, r1::PhaseKind::Decode, bias);
+  }
+  Matrix prefilled(const Matrix &w, const Matrix &bias = {}) {
+    return product(exact, w, r1::PhaseKind::Prefill, bias);
+  }
+  Matrix product(const Matrix &x, const Matrix &w, r1::PhaseKind phase,
+                 const Matrix &bias = {}) {
+    return linear(staged(x, phase), multiplied(w, phase), bias);
+  }
+
+  Matrix exact;
 };
 
 class LinearShapeTest : public LinearTest {
@@ -46,8 +56,8 @@ protected:
     const Matrix bias = tensor("bias", 1, outputs);
     GraphText g = graph();
     auto y = g.linear(input(g), "w", outputs, "bias");
-    check(g.finish(g.selectOutputs(y)), linear(decoded, w, bias),
-          linear(prefilled, w, bias), tolerance);
+    check(g.finish(g.selectOutputs(y)), decoded(w, bias), prefilled(w, bias),
+          tolerance);
   }
 };
 
@@ -77,8 +87,8 @@ TEST_P(LinearTest, HeadReadsTheWantedRows) {
       GraphText g = graph();
       auto selected = g.selectOutputs(g.embed("x" + suffix, count, 33));
       check(g.finish(g.linear(selected, "w" + suffix, outputs)),
-            linear(staged(x, r1::PhaseKind::Decode), w),
-            linear(staged(x, r1::PhaseKind::Prefill), w), tolerance);
+            product(x, w, r1::PhaseKind::Decode),
+            product(x, w, r1::PhaseKind::Prefill), tolerance);
     }
 }
 
@@ -93,9 +103,8 @@ TEST_P(LinearTest, NormBefore) {
   auto y = g.linear(g.norm(input(g), "gain"), "w", 50);
   const Matrix normal = rmsNorm(exact, gain);
   check(g.finish(g.selectOutputs(y)),
-        linear(staged(normal, r1::PhaseKind::Decode), w),
-        linear(staged(normal, r1::PhaseKind::Prefill), w),
-        tieTolerance(tolerance));
+        product(normal, w, r1::PhaseKind::Decode),
+        product(normal, w, r1::PhaseKind::Prefill), tieTolerance(tolerance));
 }
 
 TEST_P(LinearTest, ResidualAfter) {
@@ -104,7 +113,7 @@ TEST_P(LinearTest, ResidualAfter) {
   GraphText g = graph();
   auto x = input(g);
   check(g.finish(g.selectOutputs(g.add(x, g.linear(x, "w", 64)))),
-        sum(linear(decoded, w), exact), sum(linear(prefilled, w), exact), tolerance);
+        sum(decoded(w), exact), sum(prefilled(w), exact), tolerance);
 }
 
 TEST_P(LinearTest, ResidualAfterOddOutputs) {
@@ -113,7 +122,7 @@ TEST_P(LinearTest, ResidualAfterOddOutputs) {
   GraphText g = graph();
   auto x = input(g);
   check(g.finish(g.selectOutputs(g.add(x, g.linear(x, "w", 75)))),
-        sum(linear(decoded, w), exact), sum(linear(prefilled, w), exact), tolerance);
+        sum(decoded(w), exact), sum(prefilled(w), exact), tolerance);
 }
 
 TEST_P(LinearTest, GateAndUp) {
@@ -127,8 +136,8 @@ TEST_P(LinearTest, GateAndUp) {
     auto y = g.swiglu(g.linear(x, "gate" + suffix, inner),
                       g.linear(x, "up" + suffix, inner));
     check(g.finish(g.selectOutputs(y)),
-          swiglu(linear(decoded, gate), linear(decoded, up)),
-          swiglu(linear(prefilled, gate), linear(prefilled, up)), tolerance);
+          swiglu(decoded(gate), decoded(up)),
+          swiglu(prefilled(gate), prefilled(up)), tolerance);
   }
 }
 
@@ -142,7 +151,7 @@ TEST_P(LinearTest, HeadNormAndRopeAfter) {
     auto q = g.linear(g.embed("x" + suffix, rows, 64), "w" + suffix, 3 * dim);
     auto y = g.rope(g.norm(q, "gain" + suffix, dim), dim);
     const auto expected = [&](r1::PhaseKind phase) {
-      return rope(rmsNorm(linear(staged(x, phase), w), gain), dim);
+      return rope(rmsNorm(product(x, w, phase), gain), dim);
     };
     check(g.finish(g.selectOutputs(y)), expected(r1::PhaseKind::Decode),
           expected(r1::PhaseKind::Prefill), tolerance);

@@ -110,18 +110,23 @@ protected:
                   result.values.begin());
       return result;
     };
-    // Slots of bytes have groups of their own, of bf16 pairs.
-    const bool bytes =
-        scheme() != r1::Scheme::BF16 && scheme() != r1::Scheme::FP8;
-    const bool rounds = inner % (bytes ? r1::kActivationGroup : 2) == 0;
     const auto expectedIn = [&](r1::PhaseKind phase) {
+      // Slots of bytes have groups of their own, of bf16 pairs.
+      const bool bytes =
+          scheme() != r1::Scheme::BF16 && scheme() != r1::Scheme::FP8 &&
+          !(phase == r1::PhaseKind::Prefill && roundsWeights());
+      const bool rounds = inner % (bytes ? r1::kActivationGroup : 2) == 0;
+      // Parts of rows of no whole 16 bytes are left to the kernel of decode.
+      const bool copies = router.slots == 1 || inner % 8 == 0;
       Matrix result(rows, hidden);
       const Matrix in = staged(x, phase);
       for (int64_t e = 0; e < experts; ++e) {
-        const Matrix h = swiglu(linear(in, part(gate, e, inner)),
-                                linear(in, part(up, e, inner)));
-        const Matrix y =
-            linear(rounds ? staged(h, phase) : h, part(down, e, hidden));
+        const Matrix h =
+            swiglu(linear(in, multiplied(part(gate, e, inner), phase)),
+                   linear(in, multiplied(part(up, e, inner), phase)));
+        const Matrix own = part(down, e, hidden);
+        const Matrix y = linear(rounds ? staged(h, phase) : h,
+                                copies ? multiplied(own, phase) : own);
         for (int64_t row = 0; row < rows; ++row)
           for (int64_t i = 0; i < hidden; ++i)
             result.at(row, i) += factors.at(row, e) * y.at(row, i);
