@@ -103,9 +103,16 @@ void CacheHead::storeKey(Value position, Value row) const {
   if (!cache.isQuantized()) {
     int64_t bytes = p.bytesOf(element);
     Value out = p.at(panel, p.mul(lane, bytes));
-    p.loop(p.i64(0), p.i64(dim), 1, [&](Value i) {
-      p.storeFromF32(this->element(row, i, 1), element,
-                     p.at(out, p.mul(i, kPanel * bytes)));
+    p.vectorLoop(dim, kPanel, [&](Value i, int64_t width) {
+      Value x = this->element(row, i, width);
+      Value to = p.at(out, p.mul(i, kPanel * bytes));
+      if (width == 1)
+        return p.storeFromF32(x, element, to);
+      if (!element.isF32())
+        x = arith::TruncFOp::create(p.b, p.loc, p.vecType(width, element), x);
+      for (int64_t j = 0; j < width; ++j)
+        p.store(vector::ExtractOp::create(p.b, p.loc, x, ArrayRef<int64_t>{j}),
+                p.at(to, j * kPanel * bytes), bytes);
     });
     return;
   }

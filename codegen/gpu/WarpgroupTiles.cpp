@@ -54,28 +54,8 @@ WarpgroupTiles::WarpgroupTiles(Kernel &k, r1::EncodingAttr encoding,
   ahead = std::max<int64_t>(stages - 2, 0);
 }
 
-WarpgroupTiles::Place WarpgroupTiles::next(const Place &place) {
-  Value more = k.add(place.index, 1);
-  Value wraps = k.equal(more, k.i64(stages));
-  Value other = arith::XOrIOp::create(k.b, k.loc, place.parity, k.i32(1));
-  return {k.select(wraps, k.i64(0), more),
-          k.select(wraps, other, place.parity)};
-}
-
-/// The place `count` < stages before one.
-Value WarpgroupTiles::before(Value place, int64_t count) {
-  Value less = k.sub(place, k.i64(count));
-  return k.select(k.less(less, k.i64(0)), k.add(less, stages), less);
-}
-
-/// After the warp is there.
-void WarpgroupTiles::byFirstLane(function_ref<void()> body) {
-  k.warpBarrier();
-  k.ifThen(k.equal(k.lane, k.i64(0)), body);
-}
-
 Value WarpgroupTiles::panelsAt(Value place) {
-  return k.at(rowsAt(place), shape.rows * kRowBytes);
+  return k.at(ring->at(place), shape.rows * kRowBytes);
 }
 
 //===----------------------------------------------------------------------===//
@@ -99,7 +79,7 @@ void WarpgroupTiles::copyPanels(const Work &work, const Tile &tile, Value step,
   for (const WarpgroupWeights::Piece &piece : llvm::drop_begin(pieces))
     bytes = k.add(bytes, piece.bytes);
   k.ifThen(k.equal(k.thread, k.i64(kThreads)), [&] {
-    k.arriveExpecting(full(place), narrow(k.mul(bytes, shape.panels)));
+    k.arriveExpecting(ring->full(place), narrow(k.mul(bytes, shape.panels)));
   });
   Value panel = k.sub(k.thread, k.i64(kThreads));
   k.ifThen(k.less(panel, k.i64(shape.panels)), [&] {
@@ -107,7 +87,7 @@ void WarpgroupTiles::copyPanels(const Work &work, const Tile &tile, Value step,
     Value to = k.at(panelsAt(place), k.mul(panel, weights.stepBytes()));
     for (const WarpgroupWeights::Piece &piece : pieces)
       k.copyBulk(k.at(to, piece.place), k.at(from, piece.offset),
-                 narrow(piece.bytes), full(place));
+                 narrow(piece.bytes), ring->full(place));
   });
 }
 
@@ -120,7 +100,7 @@ void WarpgroupTiles::copyRows(const Work &work, const Tile &tile, Value step,
   Value offset = k.mul(k.rem(helper, pieces), 16);
   Value swapped = arith::XOrIOp::create(k.b, k.loc, offset,
                                         k.mul(k.rem(first, 8), 16));
-  Value to = k.at(rowsAt(place), k.add(k.mul(first, kRowBytes), swapped));
+  Value to = k.at(ring->at(place), k.add(k.mul(first, kRowBytes), swapped));
   Value column = k.add(k.mul(step, kRowBytes), offset);
   Value bytes = k.i64(16);
   if (columns % kStepColumns)
@@ -155,34 +135,30 @@ void WarpgroupTiles::clearTail(Value step, Value place) {
 }
 
 void WarpgroupTiles::emitCopies(const Work &work) {
-  auto announce = [&](Value place) {
-    // What threads copied is to be seen by the tensor cores.
-    k.fenceForProducts();
-    byFirstLane([&] { k.arrive(full(place)); });
-  };
+  Place start = ring->firstToFill();
   SmallVector<Value> end = work.forTiles(
-      {k.i64(0), k.i32(1), k.i64(0)},
+      {start.index, start.parity, k.i64(0)},
       [&](const Tile &tile, ValueRange carried) {
         return k.loop(
             k.i64(0), k.i64(steps), 1, carried,
             [&](Value step, ValueRange values) -> SmallVector<Value> {
               Place place{values[0], values[1]};
-              k.waitForPhase(empty(place.index), place.parity);
+              ring->awaitEmpty(place);
               copyPanels(work, tile, step, place.index);
               copyRows(work, tile, step, place.index);
               k.commitCopies();
               clearTail(step, place.index);
               k.waitForCopies(ahead);
               k.ifThen(k.less(k.i64(ahead - 1), values[2]),
-                       [&] { announce(before(place.index, ahead)); });
-              Place following = next(place);
+                       [&] { ring->announceFull(ring->before(place.index, ahead)); });
+              Place following = ring->next(place);
               return {following.index, following.parity, k.add(values[2], 1)};
             });
       });
   k.waitForCopies(0);
   for (int64_t last = ahead; last > 0; --last)
     k.ifThen(k.less(k.i64(last - 1), end[2]),
-             [&] { announce(before(end[0], last)); });
+             [&] { ring->announceFull(ring->before(end[0], last)); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -195,7 +171,7 @@ SmallVector<Value> WarpgroupTiles::multiplyStep(Value step, Value place,
                                                 ValueRange sumsBefore) {
   SmallVector<Value> now(sumsBefore);
   int64_t groupSums = shape.rows / 2;
-  Value rows = k.describeMatrix(rowsAt(place), {8 * kRowBytes, 16, kRowBytes});
+  Value rows = k.describeMatrix(ring->at(place), {8 * kRowBytes, 16, kRowBytes});
   for (int64_t part = 0; part < weights.parts(); ++part) {
     SmallVector<SmallVector<WarpgroupWeights::Operand, 4>> left;
     for (int64_t g = 0; g < groups; ++g) {
@@ -219,18 +195,15 @@ SmallVector<Value> WarpgroupTiles::multiplyStep(Value step, Value place,
     // The step before has been multiplied.
     if (part == 0)
       k.ifThen(k.less(k.i64(0), step),
-               [&] { release(before(place, 1)); });
+               [&] { ring->announceEmpty(ring->before(place, 1)); });
   }
   return now;
 }
 
-void WarpgroupTiles::release(Value place) {
-  byFirstLane([&] { k.arrive(empty(place)); });
-}
-
 void WarpgroupTiles::emitProducts(const Work &work) {
-  work.forTiles({k.i64(0), k.i32(0)}, [&](const Tile &tile,
-                                          ValueRange carried) {
+  Place start = ring->firstToEmpty();
+  work.forTiles({start.index, start.parity}, [&](const Tile &tile,
+                                                 ValueRange carried) {
     SmallVector<Value> rowScales;
     for (int64_t g = 0; g < groups; ++g) {
       Value panel = k.add(weights.panel(k, 0), g * kGroupPanels);
@@ -243,17 +216,17 @@ void WarpgroupTiles::emitProducts(const Work &work) {
         k.i64(0), k.i64(steps), 1, values,
         [&](Value step, ValueRange now) {
           Place place{now[0], now[1]};
-          k.waitForPhase(full(place.index), place.parity);
+          ring->awaitFull(place);
           SmallVector<Value> found =
               multiplyStep(step, place.index, rowScales, now.drop_front(2));
-          Place following = next(place);
+          Place following = ring->next(place);
           SmallVector<Value> all = {following.index, following.parity};
           llvm::append_range(all, found);
           return all;
         });
     SmallVector<Value> found =
         k.finishProducts(ValueRange(values).drop_front(2));
-    release(before(values[0], 1));
+    ring->announceEmpty(ring->before(values[0], 1));
     emitPieces(work, tile, found);
     return SmallVector<Value>{values[0], values[1]};
   });
@@ -310,18 +283,11 @@ void WarpgroupTiles::emitPieces(const Work &work, const Tile &tile,
 
 void WarpgroupTiles::emit(const Work &work) {
   k.addHelpers(kWarpgroup);
-  // First, where the alignment is that of swizzles.
-  stage = k.allocateShared(stages * stageBytes);
-  barriers = k.allocateBarriers(2 * stages);
+  // First, where the alignment is that of swizzles. Each helpers' warp has its rows
+  // there, and the panels are expected.
+  ring.emplace(k, stages, stageBytes, /*fillers=*/kWarpgroup / kWarp + 1,
+               /*emptiers=*/kWarps);
   sums = k.allocateShared(pieceRows * sumStride);
-  k.ifThen(k.equal(k.thread, k.i64(0)), [&] {
-    for (int64_t i = 0; i < stages; ++i) {
-      // Each helpers' warp has its rows there, and the panels are expected.
-      k.initBarrier(full(k.i64(i)), kWarpgroup / kWarp + 1);
-      k.initBarrier(empty(k.i64(i)), kWarps);
-    }
-    k.fenceBarriers();
-  });
   k.blockBarrier();
   Value helps = k.less(k.i64(kThreads - 1), k.thread);
   k.ifThen(helps, [&] {

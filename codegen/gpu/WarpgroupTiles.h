@@ -4,7 +4,10 @@
 #ifndef SPUTNIK_CODEGEN_GPU_WARPGROUPTILES_H
 #define SPUTNIK_CODEGEN_GPU_WARPGROUPTILES_H
 
+#include "codegen/gpu/WarpgroupRing.h"
 #include "codegen/gpu/WarpgroupWeights.h"
+
+#include <optional>
 
 namespace sputnik::gpu {
 
@@ -68,22 +71,8 @@ public:
   int64_t getSumStride() const { return sumStride; }
 
 private:
-  /// A place for a step, and the parity of its barriers' phases.
-  struct Place {
-    mlir::Value index, parity;
-  };
-  Place next(const Place &place);
-  mlir::Value before(mlir::Value place, int64_t count);
-  mlir::Value rowsAt(mlir::Value place) {
-    return k.at(stage, k.mul(place, stageBytes));
-  }
+  using Place = WarpgroupRing::Place;
   mlir::Value panelsAt(mlir::Value place);
-  mlir::Value full(mlir::Value place) { return k.barrierAt(barriers, place); }
-  mlir::Value empty(mlir::Value place) {
-    return k.barrierAt(barriers, k.add(place, stages));
-  }
-  void byFirstLane(llvm::function_ref<void()> body);
-  void release(mlir::Value place);
 
   void emitCopies(const Work &work);
   void copyPanels(const Work &work, const Tile &tile, mlir::Value step,
@@ -110,7 +99,8 @@ private:
   /// of the one before.
   int64_t ahead;
 
-  mlir::Value stage, barriers, sums;
+  std::optional<WarpgroupRing> ring; ///< A step's rows and panels in each place.
+  mlir::Value sums;
 };
 
 } // namespace sputnik::gpu

@@ -70,7 +70,7 @@ protected:
             ++wanted.rows;
           }
         std::vector<float> found(wanted.values.size());
-        llvm::Error error = (*graph)->run(r1::PhaseKind::Prefill, rows,
+        llvm::Error error = (*graph)->run(r1::kPrefill, rows,
                                           sink.image, found.data());
         ASSERT_FALSE(static_cast<bool>(error)) << toString(std::move(error));
         expectNear(found, wanted, tolerance);
