@@ -9,6 +9,7 @@
 #include "codegen/cpu/Phase.h"
 #include "codegen/cpu/RegionTimes.h"
 #include "codegen/cpu/WeightShare.h"
+#include "passes/ObserveInputs.h"
 #include "runtime/Abi.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -17,6 +18,9 @@
 using namespace mlir;
 using namespace sputnik;
 using namespace sputnik::cpu;
+
+/// The argument of a phase that says which rows have outputs.
+static constexpr unsigned kOutputs = 3;
 
 namespace {
 
@@ -41,6 +45,8 @@ private:
   LogicalResult emitKernel(r1::RegionOp region);
   LogicalResult emitProduct(r1::ProductInterface product);
   LogicalResult emitLayers(r1::LayersOp layers);
+  bool endsWithOutputs(r1::LayersOp layers);
+  Value firstOutput();
   Rows place(Value value, r1::BufferAttr buffer);
   /// Threads keep to their own rows from one region by tokens to the next, as
   /// long as no row lies where another thread's row of another buffer does.
@@ -61,6 +67,10 @@ private:
   /// Whether the next region is the first of a layer, which others of the layer
   /// before may precede.
   bool startsLayer = false;
+  /// In the last layers, the region behind which the last layer has only the rows
+  /// from `firstRow` on, where that is not null.
+  r1::RegionOp lastOfAllRows;
+  Value firstRow;
   /// Regions that threads may still be in.
   SmallVector<r1::RegionOp> sinceBarrier;
 };
@@ -125,14 +135,16 @@ bool PhaseEmitter::needsBarrier(r1::RegionOp region) const {
 
 Rows PhaseEmitter::place(Value value, r1::BufferAttr buffer) {
   auto type = cast<RankedTensorType>(value.getType());
-  Value base = buffer.getLogits() ? p.logits
-                                  : p.at(p.arena, buffer.getOffset());
-  return {base,
-          p.i64(buffer.getStride()),
-          type.getElementType(),
-          r1::countsOutputs(value) ? p.outputCount : p.rowCount,
-          type.getDimSize(1),
-          buffer.getLogits()};
+  bool ofOutputs = r1::countsOutputs(value);
+  Rows rows{buffer.getLogits() ? p.logits : p.at(p.arena, buffer.getOffset()),
+            p.i64(buffer.getStride()),
+            type.getElementType(),
+            ofOutputs ? p.outputCount : p.rowCount,
+            type.getDimSize(1),
+            buffer.getLogits()};
+  if (p.skippedRows && !ofOutputs)
+    rows.base = p.rowPtr(rows, p.skippedRows);
+  return rows;
 }
 
 std::optional<Phase::Bytes> PhaseEmitter::firstWeights(r1::RegionOp region) {
@@ -283,7 +295,41 @@ LogicalResult PhaseEmitter::emitProduct(r1::ProductInterface product) {
   return success();
 }
 
+/// Whether behind the last attention of `layers` only rows with outputs count.
+bool PhaseEmitter::endsWithOutputs(r1::LayersOp layers) {
+  if (p.attr.getKind() != r1::PhaseKind::Prefill || p.optLevel == 0)
+    return false;
+  // A draft head reads the states of all rows, and so does who observes them.
+  auto module = function->getParentOfType<ModuleOp>();
+  auto isObserved = [](Operation *op) {
+    return op->hasAttr(r1::kObservedAttr) ? WalkResult::interrupt()
+                                          : WalkResult::advance();
+  };
+  return !module.lookupSymbol(r1::kDraftPrefill) &&
+         !function.walk(isObserved).wasInterrupted() &&
+         llvm::all_of(layers.getResult().getUsers(), [](Operation *user) {
+           return isa<r1::SelectRowsOp>(user);
+         });
+}
+
+/// The first row that has an output; behind the last if none has.
+Value PhaseEmitter::firstOutput() {
+  Value outputs = function.getArgument(kOutputs);
+  return p.loop(p.i64(0), p.outputCount, 1, {p.rowCount},
+                [&](Value i, ValueRange first) -> SmallVector<Value> {
+                  return {p.min(p.index(outputs, i), first[0])};
+                })[0];
+}
+
 LogicalResult PhaseEmitter::emitLayers(r1::LayersOp layers) {
+  Value outputs;
+  if (endsWithOutputs(layers))
+    for (auto region : layers.getBody().getOps<r1::RegionOp>())
+      for (Operation &op : region.getBody().front())
+        if (isa<r1::AttentionOp, r1::LatentAttentionOp>(op))
+          lastOfAllRows = region;
+  if (lastOfAllRows)
+    outputs = firstOutput();
   // All four stand for the residual stream, which stays in one buffer.
   Rows stream = p.rows(layers.getInput());
   p.setRows(layers.getStream(), stream);
@@ -293,18 +339,26 @@ LogicalResult PhaseEmitter::emitLayers(r1::LayersOp layers) {
     p.scalars[layers.getLayer()] = index;
     layer = p.add(index, layers.getFirst());
     startsLayer = true;
+    if (lastOfAllRows)
+      firstRow = arith::SelectOp::create(
+          p.b, p.loc, p.equal(index, p.i64(layers.getCount() - 1)), outputs,
+          p.i64(0));
     result = emit(layers.getBody().front());
   });
   layer = nullptr;
+  lastOfAllRows = nullptr;
   startsLayer = true;
   return result;
 }
 
 LogicalResult PhaseEmitter::emit(Block &block) {
+  std::optional<Phase::RowState> allRows;
   for (Operation &op : block) {
     if (auto region = dyn_cast<r1::RegionOp>(op)) {
       if (failed(emitRegion(region)))
         return failure();
+      if (region == lastOfAllRows)
+        allRows = p.skipRows(firstRow);
     } else if (auto layers = dyn_cast<r1::LayersOp>(op)) {
       if (failed(emitLayers(layers)))
         return failure();
@@ -312,6 +366,8 @@ LogicalResult PhaseEmitter::emit(Block &block) {
       return op.emitOpError("is in no region");
     }
   }
+  if (allRows)
+    p.restoreRows(std::move(*allRows));
   return success();
 }
 
@@ -352,8 +408,8 @@ static FailureOr<EmittedPhase> emitPhase(func::FuncOp function,
     phase.setRows(
         function.getArgument(i),
         {phase.load(phase.ptrType(), phase.at(step, offset), 8), phase.i64(4),
-         builder.getI32Type(), i == 3 ? phase.outputCount : phase.rowCount,
-         1});
+         builder.getI32Type(),
+         i == kOutputs ? phase.outputCount : phase.rowCount, 1});
   if (profile)
     phase.profile = emitThreadProfile(phase, step);
   PhaseEmitter emitter(phase, function, firstRegion);

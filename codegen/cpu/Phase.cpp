@@ -42,6 +42,24 @@ Rows &Phase::rows(Value value) {
   return it->second;
 }
 
+Phase::RowState Phase::skipRows(Value skipped) {
+  RowState state{rowCount, buffers};
+  skippedRows = skipped;
+  rowCount = sub(rowCount, skipped);
+  for (auto &[value, rows] : buffers)
+    if (rows.count == state.rowCount) {
+      rows.base = rowPtr(rows, skipped);
+      rows.count = rowCount;
+    }
+  return state;
+}
+
+void Phase::restoreRows(RowState state) {
+  skippedRows = nullptr;
+  rowCount = state.rowCount;
+  buffers = std::move(state.buffers);
+}
+
 Value Phase::index(Value tensor, Value row) {
   return widen(load(b.getI32Type(), rowPtr(rows(tensor), row), 4));
 }

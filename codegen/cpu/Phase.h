@@ -7,6 +7,7 @@
 #include "codegen/cpu/Emit.h"
 #include "dialect/R1.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/MapVector.h"
 
 #include <optional>
 
@@ -54,6 +55,16 @@ public:
   Rows &rows(mlir::Value value);
   void setRows(mlir::Value value, Rows rows) { buffers[value] = rows; }
   bool hasRows(mlir::Value value) const { return buffers.count(value); }
+  /// Leaves the first `skipped` of a step's rows out: what has one row for each
+  /// begins behind them, until restoreRows().
+  struct RowState {
+    mlir::Value rowCount;
+    llvm::MapVector<mlir::Value, Rows> buffers;
+  };
+  RowState skipRows(mlir::Value skipped);
+  void restoreRows(RowState state);
+  /// How many rows are left out; null: none.
+  mlir::Value skippedRows;
   mlir::Value rowPtr(const Rows &rows, mlir::Value row) {
     return at(rows.base, mul(row, rows.stride));
   }
@@ -85,7 +96,7 @@ public:
   void wait(std::optional<Bytes> ahead = std::nullopt);
 
 private:
-  llvm::DenseMap<mlir::Value, Rows> buffers;
+  llvm::MapVector<mlir::Value, Rows> buffers;
   int64_t arenaBytes;
   int64_t scratchUsed = 0, scratchPeak = 0, sharedBytes = 0;
 };
