@@ -214,16 +214,16 @@ static bool haveSameImage(ModuleOp a, ModuleOp b) {
                      });
 }
 
-/// Rows of a chunk of a prompt that give all of a GPU's multiprocessors tiles.
-static constexpr int64_t kGPUPrefillRows = 2048;
+/// Rows of a chunk of a prompt: so many that unpacking weights costs a CPU little, and
+/// all of a GPU's multiprocessors have tiles.
+static constexpr int64_t kCPUPrefillRows = 512, kGPUPrefillRows = 2048;
 
 Error Compiler::runPasses() {
   PassManager pm(&context);
   r1::PipelineOptions pipeline;
   pipeline.optLevel = options.optLevel;
   pipeline.scheme = options.scheme;
-  if (target.isGPU())
-    pipeline.prefillRows = kGPUPrefillRows;
+  pipeline.prefillRows = target.isGPU() ? kGPUPrefillRows : kCPUPrefillRows;
   for (const std::string &rule : options.overrides)
     pipeline.overrides.push_back(rule);
   pipeline.observe = options.observations != nullptr;

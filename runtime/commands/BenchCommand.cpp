@@ -97,8 +97,11 @@ public:
     return {};
   }
 
-  /// Fills the cache to where decoding begins, and decodes one token.
+  /// Touches what rounds touch: a prefill, a cache that is filled to where decoding
+  /// begins, one token.
   Status warmUp() {
+    if (Status status = prefill(lengths.prompt); !status)
+      return status;
     if (Status status = writer.feed(
             std::span(ids).first(static_cast<size_t>(lengths.context)), {});
         !status)
