@@ -28,18 +28,28 @@ function(sputnik_add_library name)
   endif()
 endfunction()
 
-# sputnik_add_unittest(<name> <sources>... [LIBS <libs>...])
-# A GoogleTest program, registered in CTest under its own name.
+# sputnik_add_unittest(<name> <sources>... [LIBS <libs>...] [SHARDS <count>])
+# A GoogleTest program, registered in CTest under its own name; with SHARDS as
+# <name>-1 and so on, parts that may run at the same time.
 function(sputnik_add_unittest name)
   if(NOT SPUTNIK_BUILD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "SHARDS" "LIBS" ${ARGN})
   find_package(GTest REQUIRED)
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
     SPUTNIK_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+  if(NOT ARG_SHARDS)
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+    return()
+  endif()
+  foreach(shard RANGE 1 ${ARG_SHARDS})
+    math(EXPR index "${shard} - 1")
+    add_test(NAME ${name}-${shard} COMMAND ${name})
+    set_tests_properties(${name}-${shard} PROPERTIES TIMEOUT 1200
+      ENVIRONMENT "GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${index}")
+  endforeach()
 endfunction()
