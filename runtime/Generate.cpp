@@ -144,7 +144,10 @@ Result<Generator::End> Generator::decodeAhead() {
                    .topP = sampling.topP,
                    .topK = sampling.topK,
                    .idCount = std::min(sampler.getIdCount(), model.vocabSize),
-                   .random = sampler.getRandomState()}};
+                   .random = sampler.getRandomState(),
+                   .steps = 0,
+                   .ring = nullptr,
+                   .ringMask = 0}};
   if (Status status = engine.beginDecoding(start); !status)
     return status.error();
   Result<End> end = End();

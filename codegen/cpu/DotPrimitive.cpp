@@ -13,8 +13,6 @@ using namespace mlir;
 using namespace sputnik;
 using namespace sputnik::cpu;
 
-static constexpr int64_t kPanel = DotPrimitive::kPanel;
-
 FailureOr<DotPrimitive> DotPrimitive::get(r1::EncodingAttr encoding,
                                           Type element, r1::TargetAttr target) {
   if (encoding.getPanel() != kPanel)

@@ -40,7 +40,9 @@ Result<BenchTokens> chooseTokens(const abi::Model &model,
                                  const std::optional<Tokenizer> &tokenizer) {
   std::vector<int32_t> ids;
   if (options.file) {
-    const Result<std::string> text = readPromptText({.file = options.file});
+    PromptOptions prompt;
+    prompt.file = options.file;
+    const Result<std::string> text = readPromptText(prompt);
     if (!text)
       return text.error();
     ids = encodePlain(*tokenizer, *text);
